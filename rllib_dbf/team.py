@@ -1,0 +1,54 @@
+"""The tuples that travel between the parts, and the axis legend.
+
+Axes, always in this order: `B` episodes (or sub-environments), `T` steps, `N` agents,
+`A` actions, `K` return quantiles (`K2` of the target), `G` groups (1 for a team value, N for
+independent learners), `S` state features, `O` observation features, `H` hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+class TeamBatch(NamedTuple):
+    """Whole episodes as Torch tensors, padded to the longest of them.
+
+    Row `t` of the `[B, T+1, …]` arrays belongs to state s_t (s_0 … s_L are real), row `t` of the
+    `[B, T, …]` arrays to the transition s_t → s_{t+1}. Padding is zeros, with one legal action
+    per agent so that no maximum is taken over nothing.
+    """
+
+    obs: Float[Tensor, "B T1 N O"]
+    state: Float[Tensor, "B T1 S"]
+    avail: Bool[Tensor, "B T1 N A"]
+    alive: Bool[Tensor, "B T1 N"]
+    deaths: Float[Tensor, "B T1"]  # agents that died on arrival in s_t
+    actions: Int[Tensor, "B T N"]
+    behaviour_prob: Float[Tensor, "B T N"]  # probability with which each action was taken
+    reward: Float[Tensor, "B T"]
+    terminated: Bool[Tensor, "B T"]  # s_{t+1} is a true end: nothing to bootstrap from
+    mask: Bool[Tensor, "B T"]  # the transition was played (not padding)
+    on_policy: Bool[Tensor, " B"]  # from the latest-K view: barrier only, never in the TD loss
+
+    def to(self, device: torch.device | str) -> TeamBatch:
+        """The same batch on another device."""
+        return TeamBatch(*(x.to(device, non_blocking=True) for x in self))
+
+
+class Utilities(NamedTuple):
+    """What the agents say about a joint action; everything a mixer may look at.
+
+    `z` holds return quantiles (K = 1 for expected values); `q_max` is the greatest expected
+    utility among the available actions and carries no gradient.
+    """
+
+    z: Float[Tensor, "B T N K"]
+    q_max: Float[Tensor, "B T N"]
+    actions: Int[Tensor, "B T N"]
+    hidden: Float[Tensor, "B T N H"]
+
+
