@@ -12,17 +12,17 @@ from rllib_dbf.values import parse_value
 
 def readings(value: Any) -> list[Any]:
     """The value itself first, then what it may stand for without loss."""
-    readings = [value]
+    found = [value]
     if isinstance(value, str):  # "1e-3", as YAML readers other than ours leave it
         parsed = parse_value(value)
-        readings += [] if isinstance(parsed, str) else readings(parsed)
+        found += [] if isinstance(parsed, str) else readings(parsed)
     elif isinstance(value, int) and not isinstance(value, bool):
-        readings.append(float(value))
+        found.append(float(value))
     elif isinstance(value, float) and value.is_integer():  # 4e5 steps
-        readings.append(int(value))
+        found.append(int(value))
     elif isinstance(value, list):
-        readings.append(tuple(value))
-    return readings
+        found.append(tuple(value))
+    return found
 
 
 def bears(value: Any, annotation: Any) -> bool:
