@@ -1,0 +1,132 @@
+"""How the gradients of the return loss and of the barrier loss become one.
+
+Both arrive as one flat vector over the parameters that the two losses share, so that dot products
+and norms are global, as in the reference code of PCGrad.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rllib_dbf.registry import Registry
+
+TINY = 1e-12  # a barrier gradient below this norm has no direction to project against
+
+COMBINATIONS: Registry = Registry("gradients")
+
+
+class CombinedGradient(NamedTuple):
+    """The gradient to step along, and how the two parts met."""
+
+    gradient: Float[Tensor, " P"]
+    cosine: Float[Tensor, ""]  # of the angle between g_Q and g_B, 0 if either vanishes
+    conflict: Float[Tensor, ""]  # 1 if g_Q · g_B < 0 (before any projection), else 0
+    norm_ratio: Float[Tensor, ""]  # |g_B| / |g_Q|
+
+
+class _Meeting(NamedTuple):
+    """Inner products of the two gradients, guarded against division by zero."""
+
+    dot: Tensor  # negative part of g_Q · g_B, zero when there is no conflict
+    square_q: Tensor
+    square_b: Tensor
+    norm_q: Tensor
+    norm_b: Tensor
+    conflict: Tensor
+    cosine: Tensor
+
+
+def _meet(g_q: Tensor, g_b: Tensor) -> _Meeting:
+    dot = torch.dot(g_q, g_b)
+    norm_q, norm_b = torch.linalg.vector_norm(g_q), torch.linalg.vector_norm(g_b)
+    conflict = (dot < 0) & (norm_q >= TINY) & (norm_b >= TINY)
+    guarded_q, guarded_b = norm_q.clamp(min=TINY), norm_b.clamp(min=TINY)
+    cosine = (dot / guarded_q / guarded_b).clamp(-1.0, 1.0)
+    dot = torch.where(conflict, dot, 0.0)
+    return _Meeting(dot, guarded_q.square(), guarded_b.square(), norm_q, norm_b, conflict, cosine)
+
+
+def _report(gradient: Tensor, meeting: _Meeting) -> CombinedGradient:
+    ratio = meeting.norm_b / meeting.norm_q.clamp(min=TINY)
+    return CombinedGradient(gradient, meeting.cosine, meeting.conflict.to(gradient.dtype), ratio)
+
+
+@COMBINATIONS.register("sum")
+def combine_sum(
+    g_q: Float[Tensor, " P"],
+    g_b: Float[Tensor, " P"],
+    beta_q: float = 0.5,
+    beta_b: float = 0.5,
+    max_ratio: float = math.inf,
+) -> CombinedGradient:
+    """β_Q g_Q + β_B g_B; `max_ratio` is ignored."""
+    return _report(beta_q * g_q + beta_b * g_b, _meet(g_q, g_b))
+
+
+@COMBINATIONS.register("pcgrad")
+def pcgrad(
+    g_q: Float[Tensor, " P"],
+    g_b: Float[Tensor, " P"],
+    beta_q: float = 0.5,
+    beta_b: float = 0.5,
+    max_ratio: float = math.inf,
+) -> CombinedGradient:
+    """Each gradient loses its component against the other (DBF paper, eqs 7–8).
+
+        g = β_Q g_Q⁺ + β_B g_B⁺,    g_Q⁺ = g_Q - (g_Q·g_B / |g_B|²) g_B,   g_B⁺ likewise,
+
+    if g_Q · g_B < 0, else the weighted sum. PCGrad (Yu et al., 2020), whose sum over two tasks is
+    twice this at β = 1/2. The result does not depend on the scale of g_B when β_B g_B⁺ is small:
+    a barrier gradient of any size turns g_Q. `max_ratio` is ignored.
+    """
+    meeting = _meet(g_q, g_b)
+    weight_q = beta_q - beta_b * meeting.dot / meeting.square_q
+    weight_b = beta_b - beta_q * meeting.dot / meeting.square_b
+    return _report(weight_q * g_q + weight_b * g_b, meeting)
+
+
+@COMBINATIONS.register("pcgrad_one_way")
+def pcgrad_one_way(
+    g_q: Float[Tensor, " P"],
+    g_b: Float[Tensor, " P"],
+    beta_q: float = 0.5,
+    beta_b: float = 0.5,
+    max_ratio: float = math.inf,
+) -> CombinedGradient:
+    """The barrier yields: only g_B is projected, then |g_B| is capped to max_ratio |g_Q|.
+
+        g = β_Q g_Q + β_B s g_B⁺,   g_B⁺ = g_B - (g_Q·g_B / |g_Q|²) g_Q if g_Q · g_B < 0,
+        s = min(1, max_ratio |g_Q| / |g_B⁺|)
+
+    Ours, not the paper's: descent on the return is never slowed.
+    """
+    meeting = _meet(g_q, g_b)
+    projected = g_b - (meeting.dot / meeting.square_q) * g_q
+    norm = torch.linalg.vector_norm(projected).clamp(min=TINY)
+    # An infinite cap times a vanishing |g_Q| would be NaN, hence the finite number.
+    scale = (min(max_ratio, 1e30) * (meeting.norm_q / norm)).clamp(max=1.0)
+    scale = torch.where(meeting.norm_b < TINY, 1.0, scale)
+    return _report(beta_q * g_q + (beta_b * scale) * projected, meeting)
+
+
+def pcgrad_over_masks(
+    g_1: Float[Tensor, " P"],
+    g_2: Float[Tensor, " P"],
+    has_1: Bool[Tensor, " P"],
+    has_2: Bool[Tensor, " P"],
+    reduction: Literal["mean", "sum"] = "mean",
+) -> Float[Tensor, " P"]:
+    """PCGrad of two tasks over all parameters, as the reference code merges them.
+
+    Dot product, norms and projection use the whole vectors (zeros where a task does not reach).
+    Entries that both tasks reach are averaged or summed; those of one task only are summed.
+    """
+    merged = pcgrad(g_1, g_2, 1.0, 1.0).gradient
+    if reduction == "sum":
+        return merged
+    return torch.where(has_1 & has_2, 0.5 * merged, merged)

@@ -1,0 +1,133 @@
+"""Heads: what an agent says about its actions, given its hidden state."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from rllib_dbf.registry import Registry
+
+HEADS: Registry = Registry("head")
+
+
+def midpoints(n: int, dtype: torch.dtype | None = None) -> Float[Tensor, " K"]:
+    """The fractions (2j - 1) / 2n, j = 1 … n: centres of n equal shares of probability."""
+    return (torch.arange(n, dtype=dtype or torch.get_default_dtype()) + 0.5) / n
+
+
+@HEADS.register("expected")
+class ExpectedHead(nn.Module):
+    """Expected utilities: one linear layer, a single quantile (K = 1), no τ.
+
+    Args:
+        hidden_dim: Size of the hidden state.
+        n_actions: Number of actions.
+        n_cosines: Unused.
+    """
+
+    distributional = False
+
+    def __init__(self, hidden_dim: int, n_actions: int, n_cosines: int = 64) -> None:
+        super().__init__()
+        self.out = nn.Linear(hidden_dim, n_actions)
+
+    def mean(
+        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, ...] | None = None
+    ) -> Float[Tensor, "*L A"]:
+        """Expected utility of every action."""
+        return self.out(hidden)
+
+    def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
+        """Expected utility of every action."""
+        return self.out(hidden)
+
+    def at(
+        self,
+        hidden: Float[Tensor, "*L H"],
+        actions: Int[Tensor, "*L"],
+        tau: Float[Tensor, ...] | None = None,
+    ) -> Float[Tensor, "*L 1"]:
+        """Expected utility of the given actions."""
+        return self.out(hidden).gather(-1, actions.unsqueeze(-1))
+
+    def all(
+        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, ...] | None = None
+    ) -> Float[Tensor, "*L A 1"]:
+        """Expected utility of every action, as a return of one quantile."""
+        return self.out(hidden).unsqueeze(-1)
+
+
+@HEADS.register("iqn")
+class ImplicitQuantileHead(nn.Module):
+    """Return quantiles as a function of τ: Z(u; τ) = out(h ∘ φ(τ))_u.
+
+        φ(τ) = ReLU(W [cos(π k τ)]_{k = 0 … n_cosines - 1} + c)
+
+    IQN (Dabney et al., 2018), eq. 4, with k from 0 as in DFAC's code: the first feature is
+    constant. τ need not be sorted.
+
+    The head is linear in φ, which saves the [.., K, A] tensor twice: the mean over τ is
+    out(h ∘ mean_k φ(τ_k)) exactly, and the quantiles of one action are φ(τ)·(W_u ∘ h) + b_u.
+
+    Args:
+        hidden_dim: Size of the hidden state.
+        n_actions: Number of actions.
+        n_cosines: Number of cosine features.
+        n_acting_quantiles: Fixed midpoints over which `acting_mean` averages.
+    """
+
+    distributional = True
+
+    def __init__(
+        self, hidden_dim: int, n_actions: int, n_cosines: int = 64, n_acting_quantiles: int = 32
+    ) -> None:
+        super().__init__()
+        self.phi = nn.Linear(n_cosines, hidden_dim)
+        self.out = nn.Linear(hidden_dim, n_actions)
+        self.register_buffer("frequencies", math.pi * torch.arange(n_cosines), persistent=False)
+        cosines = torch.cos(midpoints(n_acting_quantiles)[:, None] * self.frequencies)
+        self.register_buffer("acting_cosines", cosines, persistent=False)
+
+    def embed(self, tau: Float[Tensor, "*L K"]) -> Float[Tensor, "*L K H"]:
+        """φ(τ); τ itself gets no gradient."""
+        cosines = torch.cos(tau.detach().unsqueeze(-1) * self.frequencies)
+        return F.relu(self.phi(cosines))
+
+    def mean(
+        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, "*M K"]
+    ) -> Float[Tensor, "*L A"]:
+        """Mean over the given τ of the return of every action.
+
+        The leading axes of τ broadcast against those of `hidden`.
+        """
+        return self.out(hidden * self.embed(tau).mean(dim=-2))
+
+    def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
+        """Mean return of every action over fixed midpoints of τ."""
+        phi = F.relu(self.phi(self.acting_cosines)).mean(dim=0)
+        return F.linear(hidden, self.out.weight * phi, self.out.bias)
+
+    def at(
+        self,
+        hidden: Float[Tensor, "*L N H"],
+        actions: Int[Tensor, "*L N"],
+        tau: Float[Tensor, "*L #N K"],
+    ) -> Float[Tensor, "*L N K"]:
+        """Return quantiles of the given actions; τ is shared by the agents where it has one row."""
+        phi = self.embed(tau)  # [*L, 1 or N, K, H]
+        weighted = hidden * F.embedding(actions, self.out.weight)  # [*L, N, H]
+        bias = self.out.bias[actions].unsqueeze(-1)
+        if tau.shape[-2] == 1:
+            return weighted @ phi.squeeze(-3).transpose(-1, -2) + bias
+        return (phi @ weighted.unsqueeze(-1)).squeeze(-1) + bias
+
+    def all(
+        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, "*M K"]
+    ) -> Float[Tensor, "*L A K"]:
+        """Return quantiles of every action; for acting on risk, not for training."""
+        z = self.out(hidden.unsqueeze(-2) * self.embed(tau))  # [*L, K, A]
+        return z.transpose(-1, -2)

@@ -1,0 +1,154 @@
+"""The utility network: one recurrent network shared by all agents."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from rllib_dbf.functional.targets import greedy_actions
+from rllib_dbf.nets.heads import HEADS, midpoints
+from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
+
+__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility"]
+
+
+class Memory(NamedTuple):
+    """What an agent remembers, one row b*N + i per agent.
+
+    `quantiles` are those of the greedy available action of the step before, zeros at the start of
+    an episode; it has no columns when the input layer does not read them.
+    """
+
+    hidden: Float[Tensor, "R H"]
+    quantiles: Float[Tensor, "R M"]
+
+
+class RecurrentUtility(nn.Module):
+    """Input layer, ReLU, GRU, head; agents and steps share all parameters.
+
+    Args:
+        obs_dim: Size of an agent's observation.
+        n_agents: Number of agents.
+        n_actions: Number of actions.
+        hidden_dim: Size of both hidden layers.
+        head: Name in `HEADS`.
+        input_layer: Name in `INPUT_LAYERS`.
+        n_cosines: Cosine features of the IQN head.
+        n_memory_quantiles: Return quantiles remembered for the input layer.
+        hypernet_dim: Hidden units of the hypernetwork.
+        n_bases: Bases of the factored hypernetwork.
+        use_last_action: Feed the one-hot of the last action.
+        use_agent_id: Feed the one-hot of the agent.
+
+    Raises:
+        ValueError: If the input layer reads return quantiles and the head has none.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        n_agents: int,
+        n_actions: int,
+        hidden_dim: int = 64,
+        head: str = "expected",
+        input_layer: str = "linear",
+        n_cosines: int = 64,
+        n_memory_quantiles: int = 32,
+        hypernet_dim: int = 32,
+        n_bases: int = 4,
+        use_last_action: bool = True,
+        use_agent_id: bool = True,
+    ) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        self.inputs = AgentInputs(n_agents, n_actions, use_last_action, use_agent_id)
+        self.input_layer = INPUT_LAYERS[input_layer](
+            obs_dim + self.inputs.extra_dim, hidden_dim, n_memory_quantiles, hypernet_dim, n_bases
+        )
+        self.gru = nn.GRU(hidden_dim, hidden_dim)
+        self.head = HEADS[head](hidden_dim, n_actions, n_cosines)
+        self.uses_quantiles = self.input_layer.uses_quantiles
+        self.n_memory_quantiles = n_memory_quantiles if self.uses_quantiles else 0
+        self.register_buffer("memory_tau", midpoints(n_memory_quantiles), persistent=False)
+        if self.uses_quantiles and not self.head.distributional:
+            raise ValueError(
+                f"input_layer={input_layer!r} reads return quantiles, which head={head!r} does "
+                "not have; choose head='iqn' or input_layer='linear'"
+            )
+
+    def initial_memory(self, rows: int) -> Memory:
+        """Memory at the start of an episode: zeros."""
+        weight = self.gru.weight_hh_l0
+        return Memory(
+            weight.new_zeros(rows, self.hidden_dim), weight.new_zeros(rows, self.n_memory_quantiles)
+        )
+
+    def unroll(
+        self,
+        obs: Float[Tensor, "B T N O"],
+        last_actions: Int[Tensor, "B T N"],
+        avail: Bool[Tensor, "B T N A"],
+        memory: Memory | None = None,
+    ) -> Float[Tensor, "B T N H"]:
+        """Hidden states of whole episodes, with gradients through all of time.
+
+        The remembered quantiles are detached, so when the input layer reads them a first pass
+        without gradients finds them, and one pass over all steps at once does the rest.
+        """
+        batch, _, agents, _ = obs.shape
+        memory = self.initial_memory(batch * agents) if memory is None else memory
+        inputs = self.inputs(obs, last_actions).transpose(0, 1).flatten(1, 2)  # [T, R, I]
+        x = self.input_layer.prepare(inputs)
+        if self.uses_quantiles:
+            avail_rows = avail.transpose(0, 1).flatten(1, 2)  # [T, R, A]
+            x = self.input_layer.finish(x, self._replay_quantiles(x.detach(), avail_rows, memory))
+        hidden, _ = self.gru(F.relu(x), memory.hidden.unsqueeze(0))  # [T, R, H]
+        return hidden.unflatten(1, (batch, agents)).transpose(0, 1)
+
+    @torch.no_grad()
+    def step(
+        self,
+        obs: Float[Tensor, "B N O"],
+        last_actions: Int[Tensor, "B N"],
+        avail: Bool[Tensor, "B N A"],
+        memory: Memory,
+    ) -> tuple[Float[Tensor, "B N H"], Memory]:
+        """One acting step, without gradients; same numbers as `unroll`."""
+        x = self.input_layer.prepare(self.inputs(obs, last_actions).flatten(0, 1))  # [R, ·]
+        hidden = self._advance(x, memory)
+        quantiles = memory.quantiles
+        if self.uses_quantiles:
+            quantiles = self._greedy_quantiles(hidden, avail.flatten(0, 1), self._memory_phi())
+        return hidden.view(obs.shape[0], obs.shape[1], -1), Memory(hidden, quantiles)
+
+    def _advance(self, x: Tensor, memory: Memory) -> Tensor:
+        x = torch.relu(self.input_layer.finish(x, memory.quantiles))
+        gru = self.gru
+        return torch.gru_cell(
+            x, memory.hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
+        )
+
+    @torch.no_grad()
+    def _replay_quantiles(self, x: Tensor, avail: Tensor, memory: Memory) -> Tensor:
+        """The quantiles remembered on entering each step, [T, R, M]."""
+        phi = self._memory_phi()
+        quantiles = [memory.quantiles]
+        for x_t, avail_t in zip(x[:-1].unbind(), avail[:-1].unbind(), strict=True):
+            hidden = self._advance(x_t, memory)
+            memory = Memory(hidden, self._greedy_quantiles(hidden, avail_t, phi))
+            quantiles.append(memory.quantiles)
+        return torch.stack(quantiles)
+
+    def _memory_phi(self) -> Tensor:
+        return self.head.embed(self.memory_tau)  # [M, H]
+
+    def _greedy_quantiles(self, hidden: Tensor, avail: Tensor, phi: Tensor) -> Tensor:
+        """Quantiles of the available action of greatest mean, [R, M]."""
+        out = self.head.out
+        mean = F.linear(hidden, out.weight * phi.mean(dim=0), out.bias)
+        action = greedy_actions(mean, avail)
+        return (hidden * out.weight[action]) @ phi.t() + out.bias[action].unsqueeze(-1)
