@@ -11,6 +11,11 @@ from numpy import ndarray
 
 from rllib_dbf.registry import Registry
 
+OUTCOMES = ("", "win", "loss", "draw", "timeout", "end")
+"""Words of `TeamStep.outcome`; their positions are the outcome codes simulators work with."""
+
+RUNNING, WIN, LOSS, DRAW, TIMEOUT, END = range(len(OUTCOMES))
+
 
 class TeamSpec(NamedTuple):
     """Sizes and facts of a team task; the same for every sub-environment of a batch."""
@@ -30,6 +35,7 @@ class TeamStep(NamedTuple):
 
     Terminal observations are the true ones. `outcome` is "" while an episode runs and
     "win", "loss", "draw", "timeout" or "end" (nothing to win) on its last step.
+    The arrays are fresh in every call: they may be kept and written to.
     """
 
     obs: Float32[ndarray, "B N O"]
@@ -51,9 +57,12 @@ class VectorTeamEnv(ABC):
     * A dead agent keeps its slot: zero observation, and `spec.noop_action` as only legal action.
     * Every row of `avail` has at least one True. Illegal actions raise `ValueError`.
     * `terminated` and `truncated` are never both True.
-    * An episode is a function of its seed and of the actions, whatever B is.
+    * An episode is a function of its seed and of the actions, whatever B is and whichever slot
+      it is played in.
     * A sub-environment whose episode ended must be reset before it is stepped again; until then
-      its rows in the returned step are frozen (reward and new_deaths 0, ends still set).
+      its rows in the returned step are frozen (reward and new_deaths 0, ends still set) and the
+      actions given for it are ignored.
+    * Every sub-environment must be reset once before the first step; `RuntimeError` otherwise.
     """
 
     spec: TeamSpec
@@ -63,23 +72,38 @@ class VectorTeamEnv(ABC):
     def reset(self, mask: Bool[ndarray, " B"], seeds: Int[ndarray, " B"]) -> TeamStep:
         """Start new episodes in the sub-environments chosen by `mask`, from their seeds.
 
-        Rows outside the mask show the sub-environment as it last was. Seeds outside the mask are
-        ignored. Seeds lie in [0, 2**31).
+        Rows outside the mask show the sub-environment as it last was (its last reward and deaths
+        included). Seeds outside the mask are ignored. Seeds lie in [0, 2**31).
+
+        Raises:
+            ValueError: If the shapes do not fit or a chosen seed is out of range.
         """
 
     @abstractmethod
     def step(self, actions: Int[ndarray, "B N"]) -> TeamStep:
-        """Play one joint action in every sub-environment."""
+        """Play one joint action in every sub-environment.
+
+        Raises:
+            ValueError: If the shape does not fit or an action is illegal where an episode runs.
+            RuntimeError: If a sub-environment was never reset.
+        """
 
     def prepare(self, seeds: Int[ndarray, " P"]) -> None:
         """Hint that these seeds will be asked for soon; an environment may reset in bulk."""
 
     def get_state(self) -> dict[str, Any] | None:
-        """Everything needed to continue every episode exactly, or None if that is impossible."""
+        """Everything needed to continue every episode exactly, or None if that is impossible.
+
+        The value is picklable and shares no memory with the environment.
+        """
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `get_state` returned."""
+        """Continue from what `get_state` returned, in an environment made in the same way.
+
+        Raises:
+            ValueError: If the state belongs to another task or another number of copies.
+        """
         raise NotImplementedError(f"{type(self).__name__} cannot restore running episodes")
 
     def draw(self) -> np.ndarray | None:
@@ -88,6 +112,55 @@ class VectorTeamEnv(ABC):
 
     def close(self) -> None:
         """Free simulators and processes; calling it twice is harmless."""
+
+
+def require_reset_arguments(mask: ndarray, seeds: ndarray, num_envs: int) -> None:
+    """Refuse reset arguments that do not fit a batch of `num_envs` sub-environments.
+
+    Raises:
+        ValueError: Naming what was given and what is allowed.
+    """
+    if mask.shape != (num_envs,) or mask.dtype != np.bool_:
+        raise ValueError(
+            f"mask must be a bool array of shape ({num_envs},), got {mask.dtype} {mask.shape}"
+        )
+    if seeds.shape != (num_envs,) or not np.issubdtype(seeds.dtype, np.integer):
+        raise ValueError(
+            f"seeds must be an integer array of shape ({num_envs},), "
+            f"got {seeds.dtype} {seeds.shape}"
+        )
+    chosen = seeds[mask]
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= 2**31):
+        raise ValueError(f"seeds must lie in [0, 2**31), got {chosen.min()} to {chosen.max()}")
+
+
+def require_legal(actions: ndarray, avail: Bool[ndarray, "B N A"], running: ndarray) -> None:
+    """Refuse actions that are no integers, do not fit the batch, or are masked out.
+
+    Args:
+        actions: The actions given.
+        avail: Legal actions before the step.
+        running: Which sub-environments are in the middle of an episode; others are not checked.
+
+    Raises:
+        ValueError: Naming the first offending sub-environment and agent.
+    """
+    if actions.shape != avail.shape[:2] or not np.issubdtype(actions.dtype, np.integer):
+        raise ValueError(
+            f"actions must be an integer array of shape {avail.shape[:2]}, "
+            f"got {actions.dtype} {actions.shape}"
+        )
+    n_actions = avail.shape[2]
+    in_range = (actions >= 0) & (actions < n_actions)
+    safe = np.where(in_range, actions, 0)
+    legal = np.take_along_axis(avail, safe[:, :, None], axis=2)[:, :, 0] & in_range
+    if (legal | ~running[:, None]).all():
+        return
+    row, agent = np.argwhere(~legal & running[:, None])[0]
+    raise ValueError(
+        f"action {actions[row, agent]} of agent {agent} in sub-environment {row} is illegal; "
+        f"legal here: {np.flatnonzero(avail[row, agent]).tolist()}"
+    )
 
 
 ENVS: Registry[Any] = Registry("environment")

@@ -1,0 +1,246 @@
+"""SMAX: micromanagement battles against scripted enemies, simulated by JaxMARL in batches."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+
+from rllib_dbf.envs.catalogue import EnvEntry, Option
+from rllib_dbf.envs.smax_maps import MAPS
+from rllib_dbf.envs.smax_pool import CHUNK, StartPool
+from rllib_dbf.envs.team_env import (
+    ENVS,
+    OUTCOMES,
+    RUNNING,
+    TIMEOUT,
+    TeamSpec,
+    TeamStep,
+    VectorTeamEnv,
+    require_legal,
+    require_reset_arguments,
+)
+
+STOP = 4
+"""The no-op of SMAX: the one legal action of a dead unit, and legal for the living too."""
+
+MOVES = 5
+"""Actions before the attacks: north, east, south, west, stop."""
+
+EPISODE_LIMIT = 101
+"""JaxMARL 0.2.0 compares the step counter with its limit of 100 before counting the step."""
+
+_NOT_STARTED = 255
+
+
+class Smax(VectorTeamEnv):
+    """A batch of SMAX battles on one map.
+
+    Actions are north, east, south, west, stop (also the no-op of the dead) and then one attack
+    per enemy. The world state has ten numbers per unit, allies first: health, x, y and weapon
+    cooldown, each divided by its greatest value, and six type bits; zeros for the dead. The
+    reward is `reward_scale` × (share of the enemies' health taken in the step, + 1 for a win), so
+    a win returns 2 × `reward_scale` in total. The side wiped out first loses; both at once is a
+    draw; an episode lasts 101 steps at most.
+
+    Args:
+        map_name: One of `smax_maps.MAPS`.
+        num_envs: Number of battles, B.
+        walls_cause_death: Whether a unit that touches the border dies (JaxMARL's default).
+        see_enemy_actions: Whether observations show what visible enemies did last.
+        attack_mode: How scripted enemies choose a target, "closest" or "random".
+        reward_scale: Factor on the reward.
+
+    Raises:
+        ImportError: If JaxMARL is not installed.
+    """
+
+    def __init__(
+        self,
+        map_name: str,
+        num_envs: int,
+        walls_cause_death: bool = True,
+        see_enemy_actions: bool = True,
+        attack_mode: str = "closest",
+        reward_scale: float = 10.0,
+    ) -> None:
+        kernels = _import_kernels()
+        self._rules = kernels.Rules(map_name, walls_cause_death, see_enemy_actions, attack_mode)
+        self._task = kernels.kernels(self._rules)
+        self._step = kernels.step_kernel(self._rules, num_envs)
+        self._install = kernels.install_now
+        self._reward_scale = reward_scale
+        self.num_envs = num_envs
+        simulator = self._task.simulator
+        n, units = simulator.num_allies, simulator.num_allies + simulator.num_enemies
+        self.spec = TeamSpec(
+            n_agents=n,
+            n_actions=MOVES + simulator.num_enemies,
+            obs_dim=simulator.obs_size,
+            state_dim=units * kernels.OWN_FEATURES,
+            episode_limit=EPISODE_LIMIT,
+            noop_action=STOP,
+            reports_deaths=True,
+            has_win=True,
+        )
+        self._pool = StartPool(self._task)
+        self._packed = self._task.place(np.zeros((num_envs, self._task.width), np.int32))
+        self._pending = np.full(num_envs, -1, dtype=np.int32)
+        self._outcome = np.full(num_envs, _NOT_STARTED, dtype=np.uint8)
+        self._last = self._blank()
+
+    def prepare(self, seeds: Int[ndarray, " P"]) -> None:
+        """Compute the start states of up to 128 seeds that will be asked for soon."""
+        if len(seeds) and not self._pool.has(seeds[:CHUNK]):
+            self._flush()
+            self._pool.add(seeds[:CHUNK])
+
+    def reset(self, mask: Bool[ndarray, " B"], seeds: Int[ndarray, " B"]) -> TeamStep:
+        """Start new battles; the simulator itself is told in the next step."""
+        mask, seeds = np.asarray(mask), np.asarray(seeds)
+        require_reset_arguments(mask, seeds, self.num_envs)
+        shown = TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in self._last))
+        chosen = np.flatnonzero(mask)
+        for start in range(0, len(chosen), CHUNK):
+            self._restart(chosen[start : start + CHUNK], seeds, shown)
+        if len(chosen):
+            shown = shown._replace(outcome=_words(self._outcome, started=self._outcome != 255))
+        self._last = shown
+        return TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in shown))
+
+    def _restart(self, rows: Int[ndarray, " R"], seeds: Int[ndarray, " B"], shown: TeamStep):
+        """Note the start states of some sub-environments and write what they show."""
+        wanted = seeds[rows]
+        if not self._pool.has(wanted):
+            self._flush()
+            self._pool.add(wanted)
+        slots = self._pool.slots(wanted)
+        self._pending[rows], self._outcome[rows] = slots, RUNNING
+        shown.obs[rows], shown.state[rows] = self._pool.obs[slots], self._pool.state[slots]
+        shown.avail[rows], shown.alive[rows] = self._pool.avail[slots], True
+        shown.reward[rows], shown.new_deaths[rows] = 0.0, 0
+        shown.terminated[rows] = shown.truncated[rows] = False
+
+    def step(self, actions: Int[ndarray, "B N"]) -> TeamStep:
+        """Play one joint action in every battle that is running."""
+        actions = np.asarray(actions)
+        if (self._outcome == _NOT_STARTED).any():
+            raise RuntimeError("reset every sub-environment before the first step")
+        require_legal(actions, self._last.avail, self._outcome == RUNNING)
+        self._packed, floats, flags = self._step(
+            self._packed, self._pool.packed, self._pending, actions.astype(np.int32)
+        )
+        self._pending = np.full(self.num_envs, -1, dtype=np.int32)
+        self._last = self._unfold(np.array(floats), np.array(flags))
+        return TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in self._last))
+
+    def _unfold(self, floats: ndarray, flags: ndarray) -> TeamStep:
+        """The two flat arrays of a step as a `TeamStep` of views into them."""
+        size, spec = self.num_envs, self.spec
+        obs, state, reward = np.split(
+            floats, np.cumsum([size * spec.n_agents * spec.obs_dim, size * spec.state_dim])
+        )
+        pairs = size * spec.n_agents
+        cuts = np.cumsum([pairs * spec.n_actions, pairs, size])
+        avail, alive, outcome, deaths = np.split(flags, cuts)
+        self._outcome = outcome.copy()
+        return TeamStep(
+            obs=obs.reshape(size, spec.n_agents, spec.obs_dim),
+            state=state.reshape(size, spec.state_dim),
+            avail=avail.view(np.bool_).reshape(size, spec.n_agents, spec.n_actions),
+            alive=alive.view(np.bool_).reshape(size, spec.n_agents),
+            reward=reward * np.float32(self._reward_scale),
+            new_deaths=deaths.astype(np.int64),
+            terminated=(outcome != RUNNING) & (outcome != TIMEOUT),
+            truncated=outcome == TIMEOUT,
+            outcome=_words(outcome),
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """The packed battles and what they last showed, as numpy arrays."""
+        self._flush()
+        return {
+            "rules": tuple(self._rules),
+            "packed": np.array(self._packed),
+            "outcome": self._outcome.copy(),
+            "last": TeamStep(
+                *(part if isinstance(part, tuple) else part.copy() for part in self._last)
+            )._asdict(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue battles of the same map, options and number of copies."""
+        if state["rules"] != tuple(self._rules) or len(state["packed"]) != self.num_envs:
+            raise ValueError(
+                f"this state is of {len(state['packed'])} battles {state['rules']}, "
+                f"but the environment plays {self.num_envs} of {tuple(self._rules)}"
+            )
+        self._packed = self._task.place(state["packed"].copy())
+        self._pending[:] = -1
+        self._outcome = state["outcome"].copy()
+        self._last = TeamStep(**state["last"])
+
+    def _flush(self) -> None:
+        """Tell the simulator about resets now, because start states are about to be replaced."""
+        if (self._pending >= 0).any():
+            self._packed = self._install(self._packed, self._pool.packed, self._pending)
+            self._pending = np.full(self.num_envs, -1, dtype=np.int32)
+
+    def _blank(self) -> TeamStep:
+        """What sub-environments show that were never reset."""
+        size, spec = self.num_envs, self.spec
+        avail = np.zeros((size, spec.n_agents, spec.n_actions), np.bool_)
+        avail[:, :, STOP] = True
+        return TeamStep(
+            obs=np.zeros((size, spec.n_agents, spec.obs_dim), np.float32),
+            state=np.zeros((size, spec.state_dim), np.float32),
+            avail=avail,
+            alive=np.zeros((size, spec.n_agents), np.bool_),
+            reward=np.zeros(size, np.float32),
+            new_deaths=np.zeros(size, np.int64),
+            terminated=np.zeros(size, np.bool_),
+            truncated=np.zeros(size, np.bool_),
+            outcome=("",) * size,
+        )
+
+
+def _words(outcome: ndarray, started: ndarray | None = None) -> tuple[str, ...]:
+    """Outcome codes as words."""
+    if started is not None:
+        outcome = np.where(started, outcome, RUNNING)
+    if not outcome.any():
+        return ("",) * len(outcome)
+    return tuple(OUTCOMES[code] for code in outcome)
+
+
+def _import_kernels():
+    """The JAX half of this environment.
+
+    Raises:
+        ImportError: Naming the extra to install.
+    """
+    try:
+        return importlib.import_module("rllib_dbf.envs.smax_kernels")
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("jax", "jaxlib", "jaxmarl", "flax"):
+            raise
+        raise ImportError(
+            f'SMAX needs JaxMARL ({error}): pip install "rllib-dbf[smax]"', name=error.name
+        ) from error
+
+
+OPTIONS = {
+    "walls_cause_death": Option(True, "whether a unit that touches the border dies"),
+    "see_enemy_actions": Option(True, "whether observations show what visible enemies did last"),
+    "attack_mode": Option(
+        "closest", "how scripted enemies choose a target", choices=("closest", "random")
+    ),
+    "reward_scale": Option(10.0, "factor on the reward; a win returns twice as much in total"),
+}
+
+for _map in MAPS:
+    ENVS.register(f"smax/{_map}")(EnvEntry(partial(Smax, _map), OPTIONS))

@@ -1,0 +1,60 @@
+"""Start states of SMAX computed in bulk, so that a reset costs no dispatch of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+CHUNK = 128
+"""Start states computed together. Always as many, so that there is one compiled function."""
+
+CAPACITY = 2 * CHUNK
+
+
+class StartPool:
+    """The last `CAPACITY` start states, on the JAX side packed and on the numpy side as shown.
+
+    Args:
+        task: The compiled functions of the task (`smax_kernels.Kernels`).
+    """
+
+    def __init__(self, task) -> None:
+        self._task = task
+        self._slot_of: dict[int, int] = {}
+        self._seed_in = np.full(CAPACITY, -1, dtype=np.int64)
+        self._next = 0
+        self._host = np.zeros((CAPACITY, task.width), dtype=np.int32)
+        self.packed = task.place(self._host)
+        self.obs = self.state = self.avail = np.zeros(0)
+
+    def has(self, seeds: Int[ndarray, " P"]) -> bool:
+        """Whether all these seeds can be answered without computing anything."""
+        return all(int(seed) in self._slot_of for seed in seeds)
+
+    def slots(self, seeds: Int[ndarray, " P"]) -> Int[ndarray, " P"]:
+        """Rows of the start states of these seeds, which must be in the pool."""
+        return np.array([self._slot_of[int(seed)] for seed in seeds], dtype=np.int32)
+
+    def add(self, seeds: Int[ndarray, " P"]) -> None:
+        """Compute start states, at most `CHUNK`; the oldest chunk makes room for them.
+
+        The caller must first install the start states that it still refers to by row.
+        """
+        padded = np.resize(seeds, CHUNK).astype(np.uint32)
+        packed, sight = self._task.start(padded)
+        if not self.obs.size:
+            shown = (sight.obs, sight.state, sight.avail)
+            self.obs, self.state, self.avail = (
+                np.zeros((CAPACITY, *part.shape[1:]), part.dtype) for part in shown
+            )
+        rows = slice(self._next, self._next + CHUNK)
+        self._host = self._host.copy()  # JAX may share the memory of the array it was given
+        self._host[rows] = np.asarray(packed)
+        self.packed = self._task.place(self._host)
+        self.obs[rows], self.state[rows] = np.asarray(sight.obs), np.asarray(sight.state)
+        self.avail[rows] = np.asarray(sight.avail)
+        self._seed_in[rows] = padded
+        self._slot_of = {int(s): row for row, s in enumerate(self._seed_in) if s >= 0}
+        self._slot_of.update({int(s): self._next + i for i, s in enumerate(padded)})
+        self._next = (self._next + CHUNK) % CAPACITY
