@@ -15,14 +15,47 @@ class Preset(NamedTuple):
     """One system: which parts it is made of, and where it comes from."""
 
     title: str
-    head: str  # nets/utility.py HEADS: "expected" or "iqn"
-    mixer: str  # nets/mixers MIXERS; "mean_shape(x)" mixes means by x and adds the shapes
-    td_loss: str  # loss_terms.py TD_LOSSES: "squared" or "quantile_huber"
+    head: str
+    mixer: str  # "mean_shape(x)" mixes the means by x and adds the shapes
+    td_loss: str
     paper: str
-    input_layer: str = "linear"  # nets/utility.py INPUT_LAYERS
-    barrier_estimator: str = "off"  # loss_terms.py: "off" or "score"
-    gradient_combination: str = "sum"  # functional/gradients.py COMBINATIONS
     n_quantiles: int = 1
+    input_layer: str = "linear"
+    barrier_estimator: str = "off"
+    gradient_combination: str = "sum"
 
 
 PRESETS: Registry[Preset] = Registry("algorithm")
+
+_DFAC = "DFAC (Sun et al., 2021)"
+_DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
+
+for _name, _row in {
+    "iql": Preset("IQL", "expected", "independent", "squared", "Tan, 1993"),
+    "vdn": Preset("VDN", "expected", "sum", "squared", "Sunehag et al., 2018"),
+    "qmix": Preset("QMIX", "expected", "qmix", "squared", "Rashid et al., 2018"),
+    "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
+    "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
+    "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
+    "qbf": Preset(
+        "QBF",
+        "expected",
+        "qmix",
+        "squared",
+        _DBF,
+        barrier_estimator="score",
+        gradient_combination="sum",
+    ),
+    "dbf": Preset(
+        "DBF",
+        "iqn",
+        "mean_shape(qmix)",
+        "quantile_huber",
+        _DBF,
+        8,
+        input_layer="hypernet_factored",
+        barrier_estimator="score",
+        gradient_combination="sum",
+    ),
+}.items():
+    PRESETS.register(_name)(_row)

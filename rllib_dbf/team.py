@@ -32,11 +32,20 @@ class TeamBatch(NamedTuple):
     reward: Float[Tensor, "B T"]
     terminated: Bool[Tensor, "B T"]  # s_{t+1} is a true end: nothing to bootstrap from
     mask: Bool[Tensor, "B T"]  # the transition was played (not padding)
-    on_policy: Bool[Tensor, " B"]  # from the latest-K view: barrier only, never in the TD loss
 
     def to(self, device: torch.device | str) -> TeamBatch:
         """The same batch on another device."""
         return TeamBatch(*(x.to(device, non_blocking=True) for x in self))
+
+
+class TrainBatch(NamedTuple):
+    """What one update learns from.
+
+    The two parts never mix: the TD loss sees `replay` only, the barrier `on_policy` only.
+    """
+
+    replay: TeamBatch  # sampled uniformly from the episode store
+    on_policy: TeamBatch | None  # the latest K episodes; None when no part asks for them
 
 
 class Utilities(NamedTuple):

@@ -1,0 +1,232 @@
+"""The Algorithm: collect episodes, replay them, update, pass the weights on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_RESULTS,
+    LEARNER_UPDATE_TIMER,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    SYNCH_WORKER_WEIGHTS_TIMER,
+    TIMERS,
+)
+
+from rllib_dbf.config import DBFConfig
+from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.presets import PRESETS
+from rllib_dbf.replay import EpisodeReplay
+from rllib_dbf.runner import TeamEnvRunner
+from rllib_dbf.team import TeamBatch, TrainBatch
+from rllib_dbf.validation import validate_task
+
+REPLAY_FILE = "replay.npz"
+_REPLAY_STREAM = 17  # keeps the replay's draws apart from the runners'
+
+
+class DBF(Algorithm):
+    """Trains any preset: one update per `episodes_per_update` collected episodes."""
+
+    preset = "dbf"
+
+    @classmethod
+    @override(Algorithm)
+    def get_default_config(cls) -> DBFConfig:
+        """The configuration of this class's preset."""
+        return DBFConfig(algo_class=cls, preset=cls.preset)
+
+    @override(Algorithm)
+    def setup(self, config: DBFConfig) -> None:
+        """Build runners, learner and replay."""
+        super().setup(config)
+        spec = self._task_spec()
+        validate_task(self.config, spec.reports_deaths)
+        self.replay = EpisodeReplay(self.config.replay_capacity, spec.episode_limit)
+        seed = self.config.seed
+        self._replay_rng = np.random.default_rng(
+            None if seed is None else [int(seed), _REPLAY_STREAM]
+        )
+        self._env_steps_sampled = 0
+        self._updates_made = 0
+
+    def _task_spec(self) -> Any:
+        local = self.env_runner
+        if local is not None and local.env is not None:
+            return local.env.spec
+        return self.env_runner_group.foreach_env_runner(
+            lambda runner: runner.env.spec,
+            remote_worker_ids=self.env_runner_group.healthy_env_runner_ids()[:1],
+            local_env_runner=False,
+        )[0]
+
+    @override(Algorithm)
+    def training_step(self) -> None:
+        """Collect, store and learn until a training step's worth of team steps is played."""
+        target = min(_STEPS_PER_TRAINING_STEP, self.config.min_sample_timesteps_per_iteration or 1)
+        played = 0
+        while True:
+            with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+                episodes = self._collect()
+            if not episodes:
+                return  # no runner delivered; never learn on without new data
+            self.replay.add(episodes)
+            steps = sum(e.env_steps() for e in episodes)
+            self._env_steps_sampled += steps
+            played += steps
+            with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+                self._learn(last=played >= target)
+            with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+                self._pass_weights_on()
+            if played >= target:
+                break
+        self._log_runner_metrics()
+
+    def _collect(self) -> list[TeamEpisode]:
+        """`episodes_per_update` episodes, shared out over the runners."""
+        wanted = self.config.episodes_per_update
+        group = self.env_runner_group
+        healthy = group.num_healthy_remote_workers()
+        if group.num_remote_env_runners() == 0:
+            return self.env_runner.sample(num_episodes=wanted)
+        share = -(-wanted // max(1, healthy))
+        results = group.foreach_env_runner(
+            "sample",
+            kwargs={"num_episodes": share},
+            local_env_runner=False,
+            timeout_seconds=self.config.sample_timeout_s,
+        )
+        return [episode for episodes in results for episode in episodes]
+
+    def _learn(self, last: bool) -> None:
+        """Make the updates that the collected episodes pay for."""
+        config, replay = self.config, self.replay
+        if replay.episodes_added < config.learning_starts:
+            return
+        paid = (replay.episodes_added - config.learning_starts) // config.episodes_per_update + 1
+        owed = paid - self._updates_made
+        for i in range(owed):
+            results = self.learner_group.update(
+                batches=self._batches(),
+                timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self._env_steps_sampled},
+                episodes_sampled=replay.episodes_added,
+                reduce_metrics=last and i == owed - 1,
+            )
+            self._updates_made += 1
+        if last and owed:
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
+
+    def _batches(self) -> list[TrainBatch]:
+        """One `TrainBatch` per learner; together they hold `batch_episodes` episodes."""
+        config = self.config
+        learners = max(1, config.num_learners)
+        replayed = self.replay.sample(config.batch_episodes, self._replay_rng)
+        latest = None
+        if config.barrier_estimator != "off":
+            latest = self.replay.latest(config.on_policy_episodes)
+        if learners == 1:
+            return [TrainBatch(replayed, latest)]
+        return [
+            TrainBatch(_rows(replayed, i, learners), latest and _rows(latest, i, learners))
+            for i in range(learners)
+        ]
+
+    def _pass_weights_on(self) -> None:
+        """Give runners the new weights and the step count that ε follows."""
+        group, runner = self.env_runner_group, self.env_runner
+        if group.num_remote_env_runners() == 0 and self.learner_group.is_local:
+            learner = self.learner_group._learner
+            runner.module.copy_weights_from(learner.module[DEFAULT_MODULE_ID])
+            runner.sampler.timestep = float(self._env_steps_sampled)
+            return
+        component = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+        state = self.learner_group.get_state(components=component, inference_only=True)
+        state = state[COMPONENT_LEARNER]
+        state[NUM_ENV_STEPS_SAMPLED_LIFETIME] = self._env_steps_sampled
+        if group.num_remote_env_runners() == 0:
+            runner.set_state(state)
+            return
+        group.foreach_env_runner(
+            "set_state",
+            kwargs={"state": state},
+            local_env_runner=False,
+            timeout_seconds=self.config.sample_timeout_s,
+        )
+
+    def _log_runner_metrics(self) -> None:
+        group = self.env_runner_group
+        if group.num_remote_env_runners() == 0:
+            metrics = [self.env_runner.get_metrics()]
+        else:
+            metrics = group.foreach_env_runner("get_metrics", local_env_runner=False)
+        self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
+
+    @override(Algorithm)
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state plus the counters and the generator of the replay."""
+        state = super().get_state(*args, **kwargs)
+        state["team"] = {
+            "replay_rng": self._replay_rng.bit_generator.state,
+            "env_steps_sampled": self._env_steps_sampled,
+            "updates_made": self._updates_made,
+        }
+        return state
+
+    @override(Algorithm)
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` returned."""
+        super().set_state(state)
+        if "team" in state:
+            self._replay_rng.bit_generator.state = state["team"]["replay_rng"]
+            self._env_steps_sampled = state["team"]["env_steps_sampled"]
+            self._updates_made = state["team"]["updates_made"]
+
+    @override(Algorithm)
+    def save_to_path(self, path: Any = None, **kwargs: Any) -> str:
+        """As RLlib's, with the replay beside it (unless `checkpoint_replay` is False)."""
+        saved = super().save_to_path(path, **kwargs)
+        if self.config.checkpoint_replay:
+            self.replay.save(Path(saved) / REPLAY_FILE)
+        return saved
+
+    @override(Algorithm)
+    def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        """As RLlib's, with the replay where the checkpoint has one."""
+        super().restore_from_path(path, *args, **kwargs)
+        file = Path(path) / REPLAY_FILE
+        if file.is_file():
+            self.replay.load(file)
+
+
+_STEPS_PER_TRAINING_STEP = 1_000  # RLlib's bookkeeping costs milliseconds per training step
+
+
+def _rows(batch: TeamBatch, i: int, n: int) -> TeamBatch:
+    """Every n-th episode, starting at i."""
+    return TeamBatch(*(x[i::n] for x in batch))
+
+
+def preset_algorithm(name: str) -> type[DBF]:
+    """The Algorithm class registered with Ray for a preset; the same class on every call."""
+    return _CLASSES[PRESETS[name].title]
+
+
+def _make_classes() -> dict[str, type[DBF]]:
+    classes = {}
+    for name, row in PRESETS.items():
+        if name == DBF.preset:
+            classes[row.title] = DBF
+            continue
+        body = {"preset": name, "__module__": __name__, "__doc__": f"Trains {row.title}."}
+        classes[row.title] = type(row.title, (DBF,), body)
+    return classes
+
+
+_CLASSES = _make_classes()
+globals().update(_CLASSES)  # importable by name, so that Ray can send them to workers

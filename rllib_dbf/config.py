@@ -1,0 +1,269 @@
+"""`DBFConfig`: every setting of every preset, typed and validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from rllib_dbf.loss_terms import BarrierSettings
+from rllib_dbf.presets import PRESETS
+
+_PARTS = ("head", "mixer", "td_loss", "input_layer", "barrier_estimator", "gradient_combination")
+
+
+class DBFConfig(AlgorithmConfig):
+    """Configuration of DBF and of every other preset.
+
+    Example:
+        >>> from rllib_dbf import DBFConfig
+        >>> config = DBFConfig().environment("smax/3m").training(gamma_b=0.5)
+        >>> algo = config.build_algo()  # doctest: +SKIP
+        >>> algo.train()  # doctest: +SKIP
+
+    Example:
+        >>> from ray import tune
+        >>> import rllib_dbf
+        >>> tuner = tune.Tuner(
+        ...     "DBF",
+        ...     param_space={"env": "smax/3m", "gamma_b": tune.grid_search([0.4, 0.5])},
+        ... )
+        >>> tuner.fit()  # doctest: +SKIP
+    """
+
+    def __init__(self, algo_class: type | None = None, *, preset: str = "dbf") -> None:
+        if algo_class is None:
+            from rllib_dbf.algorithm import DBF
+
+            algo_class = DBF
+        super().__init__(algo_class=algo_class)
+        self._set_rllib_defaults()
+        self._set_defaults()
+        self.training(preset=preset)
+
+    def _set_rllib_defaults(self) -> None:
+        from rllib_dbf.runner import TeamEnvRunner
+
+        self.env_runner_cls = TeamEnvRunner
+        self.env = "smax/3m"
+        self.num_envs_per_env_runner = 32
+        self.create_env_on_local_worker = False
+        self.gamma = 0.99
+        self.lr = 1e-3
+        self.grad_clip = 10.0
+        self.grad_clip_by = "global_norm"
+        self.min_sample_timesteps_per_iteration = 5_000
+        self.metrics_num_episodes_for_smoothing = 100
+        self.evaluation_interval = 2
+        self.evaluation_duration = 32
+        self.evaluation_duration_unit = "episodes"
+        self.evaluation_config = {"explore": False}
+        self._is_online = True
+
+    def _set_defaults(self) -> None:
+        self.preset = "dbf"
+        self.head, self.mixer, self.td_loss = "expected", "sum", "squared"
+        self.input_layer = "linear"
+        self.risk, self.risk_level = "mean", 1.0
+        self.hidden_dim = 64
+        self.mixing_embed_dim, self.mixing_hypernet_dim = 32, 64
+        self.input_hypernet_dim = 32
+        self.n_quantiles = self.n_target_quantiles = 1
+        self.td_lambda, self.double_q = 0.6, True
+        self.optimizer_name, self.optimizer_eps = "adam", 1e-5
+        self.epsilon: float | list = [(0, 1.0), (50_000, 0.05)]
+        self.batch_episodes, self.episodes_per_update = 32, 8
+        self.learning_starts, self.target_update_interval = 32, 200
+        self.replay_capacity, self.checkpoint_replay = 5_000, True
+        self.barrier_estimator, self.gradient_combination = "off", "sum"
+        self.gamma_b, self.lambda_b = 0.5, 0.1
+        self.beta_q = self.beta_b = 0.5
+        self.omega: float | None = None
+        self.on_policy_episodes, self.barrier_deaths = 8, "new"
+        self.barrier_tail, self.barrier_normaliser = "zero", "transitions"
+        self.policy_temperature, self.barrier_baseline = 1.0, "mean"
+        self.importance_clip, self.max_gradient_ratio = 1.0, 0.1
+
+    def training(
+        self,
+        *,
+        preset: str = NotProvided,
+        head: str = NotProvided,
+        mixer: str = NotProvided,
+        td_loss: str = NotProvided,
+        input_layer: str = NotProvided,
+        risk: str = NotProvided,
+        risk_level: float = NotProvided,
+        hidden_dim: int = NotProvided,
+        mixing_embed_dim: int = NotProvided,
+        mixing_hypernet_dim: int = NotProvided,
+        input_hypernet_dim: int = NotProvided,
+        n_quantiles: int = NotProvided,
+        n_target_quantiles: int = NotProvided,
+        td_lambda: float = NotProvided,
+        double_q: bool = NotProvided,
+        optimizer_name: str = NotProvided,
+        optimizer_eps: float = NotProvided,
+        epsilon: float | list = NotProvided,
+        batch_episodes: int = NotProvided,
+        episodes_per_update: int = NotProvided,
+        learning_starts: int = NotProvided,
+        target_update_interval: int = NotProvided,
+        replay_capacity: int = NotProvided,
+        checkpoint_replay: bool = NotProvided,
+        barrier_estimator: str = NotProvided,
+        gradient_combination: str = NotProvided,
+        gamma_b: float = NotProvided,
+        lambda_b: float = NotProvided,
+        beta_q: float = NotProvided,
+        beta_b: float = NotProvided,
+        omega: float | None = NotProvided,
+        on_policy_episodes: int = NotProvided,
+        barrier_deaths: str = NotProvided,
+        barrier_tail: str = NotProvided,
+        barrier_normaliser: str = NotProvided,
+        policy_temperature: float = NotProvided,
+        barrier_baseline: str = NotProvided,
+        importance_clip: float = NotProvided,
+        max_gradient_ratio: float = NotProvided,
+        **kwargs: Any,
+    ) -> Self:
+        """Sets the training settings.
+
+        Args:
+            preset: Row of the preset table; sets the parts below to that row's, so give it first.
+            head: Return head of the utility: "expected" (one value) or "iqn" (quantiles).
+            mixer: "independent", "sum", "qmix", or "mean_shape(…)" of one of these.
+            td_loss: "squared" or "quantile_huber".
+            input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
+                DBF, section 4.4) or "hypernet_factored" (the same idea with few weight bases).
+            risk: Risk measure that actions maximise: "mean" or "cvar".
+            risk_level: Level of the risk measure in (0, 1].
+            hidden_dim: Width of the utility's layers and of its GRU.
+            mixing_embed_dim: Width of the mixing network.
+            mixing_hypernet_dim: Width of the hypernetworks that make mixing weights.
+            input_hypernet_dim: Width of the hypernetwork of the input layer.
+            n_quantiles: Return quantiles per prediction (1 for expected values).
+            n_target_quantiles: Return quantiles per target.
+            td_lambda: λ of TD(λ) targets in [0, 1]; 0 is one-step.
+            double_q: Take the greedy target action from the online network.
+            optimizer_name: "adam" or "rmsprop".
+            optimizer_eps: ε in the optimiser's denominator.
+            epsilon: Exploration rate, or a list of (lifetime env steps, rate) joined linearly.
+            batch_episodes: Replayed episodes per update.
+            episodes_per_update: Collected episodes per update.
+            learning_starts: Episodes collected before the first update.
+            target_update_interval: Episodes collected between target-network updates.
+            replay_capacity: Episodes kept in the replay.
+            checkpoint_replay: Save the replay in checkpoints (needed to resume exactly).
+            barrier_estimator: "off", "score" (score function of eq. 5) or "zero" (control:
+                everything but the gradient).
+            gradient_combination: "sum", "pcgrad" (symmetric, eqs 7-8) or "pcgrad_one_way" (only
+                the barrier gradient is projected, and capped).
+            gamma_b: γ_B of eq. 4 in [0, 1): how far before a death the blame reaches.
+            lambda_b: λ_B of eq. 5 in [0, 1]: decay rate asked of the barrier.
+            beta_q: Weight of the TD gradient.
+            beta_b: Weight of the barrier gradient.
+            omega: Deaths an episode may have before the barrier acts; None: team size - 1.
+            on_policy_episodes: Latest episodes the barrier looks at (K).
+            barrier_deaths: c of eq. 4: "new" deaths on arrival or "cumulative" dead agents.
+            barrier_tail: Barrier after the last state: "zero" or "absorbing".
+            barrier_normaliser: Mean of eq. 5 over "transitions", "trajectories" or "states".
+            policy_temperature: T of the policy softmax(q / T) that the estimator differentiates.
+            barrier_baseline: "mean" or "none": what is subtracted from the estimator's weights.
+            importance_clip: Greatest importance ratio of the estimator.
+            max_gradient_ratio: Cap of |g_B| / |g_Q| for "pcgrad_one_way".
+            **kwargs: RLlib's own training settings (`lr`, `gamma`, `grad_clip`, …).
+
+        Returns:
+            This updated configuration.
+        """
+        own = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
+        super().training(**kwargs)
+        if preset is not NotProvided:
+            self._take_row(preset)
+        for name, value in own.items():
+            if value is not NotProvided and name != "preset":
+                setattr(self, name, value)
+        return self
+
+    def _take_row(self, preset: str) -> None:
+        row = PRESETS[preset.lower()]
+        self.preset = preset.lower()
+        for part in _PARTS:
+            setattr(self, part, getattr(row, part))
+        self.n_quantiles = self.n_target_quantiles = row.n_quantiles
+
+    def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
+        """As RLlib's, but an unknown or mistyped setting is an error, and `preset` comes first."""
+        from rllib_dbf.settings import check_setting
+
+        rest = dict(config_dict)
+        if "preset" in rest:
+            self.training(preset=rest.pop("preset"))
+        for key in rest:
+            if not hasattr(self, key):
+                check_setting(type(self), key, rest[key])
+        super().update_from_dict(rest)
+        return self
+
+    @property
+    def share_taus(self) -> bool:
+        """Agents share quantile fractions unless they learn independently."""
+        return self.mixer != "independent"
+
+    def barrier_settings(self, n_agents: int) -> BarrierSettings | None:
+        """What the barrier term needs for a team of `n_agents`, or None when it is off."""
+        if self.barrier_estimator == "off":
+            return None
+        return BarrierSettings(
+            estimator=self.barrier_estimator,
+            gamma_b=self.gamma_b,
+            lambda_b=self.lambda_b,
+            omega=n_agents - 1 if self.omega is None else self.omega,
+            temperature=self.policy_temperature,
+            baseline=self.barrier_baseline,
+            importance_clip=self.importance_clip,
+            deaths=self.barrier_deaths,
+            tail=self.barrier_tail,
+            normaliser=self.barrier_normaliser,
+        )
+
+    def validate(self) -> None:
+        """Raise ValueError for settings that cannot work, saying what would."""
+        super().validate()
+        from rllib_dbf.validation import validate_row
+
+        validate_row(self)
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """The team module with this row's parts."""
+        from rllib_dbf.module import TeamRLModule
+
+        return RLModuleSpec(module_class=TeamRLModule)
+
+    def get_default_learner_class(self) -> type:
+        """The team learner."""
+        from rllib_dbf.learner import TeamLearner
+
+        return TeamLearner
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        names = (
+            "head mixer input_layer risk risk_level hidden_dim mixing_embed_dim "
+            "mixing_hypernet_dim input_hypernet_dim"
+        )
+        own = {name: getattr(self, name) for name in names.split()}
+        return super()._model_config_auto_includes | own
+
+    def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> None:
+        """No connectors: the sampler feeds the module directly."""
+
+    def build_module_to_env_connector(self, *args: Any, **kwargs: Any) -> None:
+        """No connectors: the sampler feeds the environment directly."""
+
+    def build_learner_connector(self, *args: Any, **kwargs: Any) -> None:
+        """No connectors: the learner takes whole `TrainBatch`es."""

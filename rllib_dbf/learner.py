@@ -1,0 +1,265 @@
+"""The learner: loss terms → gradient combination → clipped step → target update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from ray.rllib.core import ALL_MODULES, DEFAULT_MODULE_ID
+from ray.rllib.core.learner.learner import Learner
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.learner.training_data import TrainingData
+from ray.rllib.utils.annotations import override
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
+from torch import Tensor
+
+from rllib_dbf import loss_terms
+from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.module import TeamRLModule
+from rllib_dbf.team import TrainBatch
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
+
+
+class NonFiniteUpdateError(RuntimeError):
+    """A loss or gradient was NaN or infinite; the weights are those before the update."""
+
+
+class TeamLearner(TorchLearner):
+    """One update: TD gradient of replayed episodes, barrier gradient of the latest, combined.
+
+    With several learners every one takes the same step: counts and both task gradients are summed
+    over the learners before they are combined, because projecting is not linear.
+    """
+
+    @override(TorchLearner)
+    def build(self) -> None:
+        """Build module, optimiser, settings and the generator of quantile fractions."""
+        super().build()
+        config = self.config
+        self._td = loss_terms.TDSettings(
+            config.td_loss, config.gamma, config.td_lambda, config.double_q
+        )
+        self._barrier = config.barrier_settings(self._team_module().n_agents)
+        self._combine = COMBINATIONS[config.gradient_combination]
+        self._tau_generator = torch.Generator(device=self._device)
+        seed = 0 if config.seed is None else int(config.seed)
+        self._tau_generator.manual_seed(seed * 1_000 + self._learner_index)
+        self._episodes_at_target_update = 0
+        self._updates = 0
+        self._steps_trained = 0
+        self._sums: dict[str, Tensor] = {}
+        self._sum_counts: dict[str, int] = {}
+        module = self._team_module()
+        self._shared = list(module.utility.parameters())
+        self._mixing = list(module.mixer.parameters())
+
+    def _team_module(self) -> TeamRLModule:
+        module = self.module[DEFAULT_MODULE_ID]
+        assert isinstance(module, TeamRLModule)
+        return module
+
+    @override(TorchLearner)
+    def _make_modules_ddp_if_necessary(self) -> None:
+        """No DDP: the learner reduces task gradients itself, before combining them."""
+
+    @override(Learner)
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Register the optimiser of utility and mixer (targets take no gradient)."""
+        module = self._module[module_id]
+        params = list(module.utility.parameters()) + list(module.mixer.parameters())
+        options: dict[str, Any] = {"eps": config.optimizer_eps}
+        if config.optimizer_name == "rmsprop":
+            options["alpha"] = 0.99
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=OPTIMIZERS[config.optimizer_name](params, foreach=True, **options),
+            params=params,
+            lr_or_lr_schedule=config.lr,
+        )
+
+    @override(Learner)
+    def update(
+        self,
+        training_data: TrainingData | None = None,
+        *,
+        timesteps: dict[str, Any] | None = None,
+        episodes_sampled: int = 0,
+        reduce_metrics: bool = True,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """One gradient step on one `TrainBatch`.
+
+        Args:
+            training_data: Holds the batch (or a list of one).
+            timesteps: RLlib's step counts, for learning-rate schedules.
+            episodes_sampled: Episodes collected so far; paces the target network.
+            reduce_metrics: Return the metrics since the last time (False: keep adding up).
+
+        Raises:
+            NonFiniteUpdateError: If a loss or the gradient is not finite.
+        """
+        assert training_data is not None
+        batch = training_data.batch if training_data.batch is not None else training_data.batches[0]
+        self._weights_seq_no += 1
+        self.before_gradient_based_update(timesteps=timesteps or {})
+        self._step(TrainBatch(*(part and part.to(self._device) for part in batch)))
+        self._update_target(episodes_sampled)
+        if not reduce_metrics:
+            return {}
+        self.after_gradient_based_update(timesteps=timesteps or {})
+        self._log_sums()
+        return self.metrics.reduce()
+
+    def _step(self, batch: TrainBatch) -> None:
+        gradients, stats = self._td_gradient(batch)
+        stats_b: dict[str, Tensor] = {}
+        barrier: list[Tensor] | None = None
+        if batch.on_policy is not None:
+            barrier, stats_b = self._barrier_gradient(batch)
+        if self.config.num_learners > 1:
+            _all_reduce(gradients + (barrier or []))
+        n_shared = len(self._shared)
+        if barrier is not None:
+            shared, stats_c = self._combined(gradients[:n_shared], barrier)
+            mixing = torch._foreach_mul(gradients[n_shared:], self.config.beta_q)
+            gradients = shared + list(mixing)
+            stats_b |= stats_c
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self._check_finite(norm, stats | stats_b)
+        if self.config.grad_clip is not None:
+            scale = (self.config.grad_clip / (norm + 1e-6)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, scale)
+        for parameter, gradient in zip(self._shared + self._mixing, gradients, strict=True):
+            parameter.grad = gradient
+        self.get_optimizer(DEFAULT_MODULE_ID).step()
+        self._add(stats | stats_b | {"gradient_norm": norm})
+        self._updates += 1
+        self._steps_trained += int(batch.replay.mask.sum())
+
+    def _td_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
+        module, replay = self._team_module(), batch.replay
+        taus = loss_terms.draw_taus(
+            replay,
+            self.config.n_quantiles,
+            self.config.n_target_quantiles,
+            self.config.share_taus,
+            self._tau_generator,
+        )
+        loss, stats = loss_terms.td_loss(module.online, module.target, replay, taus, self._td)
+        loss = loss * self._share_of(replay.mask)
+        gradients = torch.autograd.grad(loss, self._shared + self._mixing)
+        return list(gradients), {"td_loss": loss.detach(), **stats}
+
+    def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
+        assert batch.on_policy is not None and self._barrier is not None
+        online = self._team_module().online
+        loss, stats = loss_terms.barrier_loss(online, batch.on_policy, self._barrier)
+        loss = loss * self._share_of(batch.on_policy.mask)
+        gradients = torch.autograd.grad(loss, self._shared, allow_unused=True)
+        filled = [
+            torch.zeros_like(p) if g is None else g
+            for p, g in zip(self._shared, gradients, strict=True)
+        ]
+        return filled, stats
+
+    def _combined(
+        self, g_q: Sequence[Tensor], g_b: Sequence[Tensor]
+    ) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Combine the task gradients over the parameters both losses share (the utility)."""
+        config = self.config
+        flat_q, flat_b = _flatten(g_q), _flatten(g_b)
+        combined = self._combine(
+            flat_q, flat_b, config.beta_q, config.beta_b, config.max_gradient_ratio
+        )
+        pieces = combined.gradient.split([g.numel() for g in g_q])
+        stats = {
+            "gradient_cosine": combined.cosine,
+            "gradient_conflict_rate": combined.conflict.float(),
+            "gradient_norm_ratio": combined.norm_ratio,
+        }
+        return [x.view_as(g) for x, g in zip(pieces, g_q, strict=True)], stats
+
+    def _share_of(self, mask: Tensor) -> Tensor | float:
+        """Weight that turns this learner's mean into its part of the mean over all learners."""
+        if self.config.num_learners <= 1:
+            return 1.0
+        mine = mask.sum().float()
+        total = mine.clone()
+        torch.distributed.all_reduce(total)
+        return mine / total
+
+    def _check_finite(self, norm: Tensor, stats: dict[str, Tensor]) -> None:
+        if bool(torch.isfinite(norm)):
+            return
+        figures = ", ".join(f"{name}={float(value):g}" for name, value in stats.items())
+        raise NonFiniteUpdateError(
+            f"update {self._updates + 1}: the gradient norm is {float(norm):g} ({figures}). The "
+            "weights were left as before this update and the last checkpoint is intact. Lower "
+            f"lr (now {self._get_optimizer_lr(self.get_optimizer(DEFAULT_MODULE_ID)):g}) or "
+            "grad_clip, or check the rewards for extreme values."
+        )
+
+    def _update_target(self, episodes_sampled: int) -> None:
+        since = episodes_sampled - self._episodes_at_target_update
+        if since >= self.config.target_update_interval:
+            module = self._team_module()
+            module.target.copy_from(module.online)
+            self._episodes_at_target_update = episodes_sampled
+
+    def _add(self, stats: dict[str, Tensor]) -> None:
+        for name, value in stats.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach()
+            self._sum_counts[name] = self._sum_counts.get(name, 0) + 1
+
+    def _log_sums(self) -> None:
+        for name, total in self._sums.items():
+            mean = float(total) / self._sum_counts[name]
+            self.metrics.log_value((DEFAULT_MODULE_ID, name), mean, window=1)
+        self.metrics.log_value(
+            (ALL_MODULES, NUM_ENV_STEPS_TRAINED_LIFETIME),
+            self._steps_trained,
+            reduce="lifetime_sum",
+        )
+        self.metrics.log_value((DEFAULT_MODULE_ID, "num_updates_lifetime"), self._updates, window=1)
+        self._sums, self._sum_counts, self._steps_trained = {}, {}, 0
+
+    @override(Learner)
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's learner state plus target-update counter and quantile generator."""
+        state = super().get_state(*args, **kwargs)
+        state["team_learner"] = {
+            "episodes_at_target_update": self._episodes_at_target_update,
+            "updates": self._updates,
+            "tau_generator": self._tau_generator.get_state().numpy(),
+        }
+        return state
+
+    @override(Learner)
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_state` returned."""
+        super().set_state(state)
+        if "team_learner" in state:
+            mine = state["team_learner"]
+            self._episodes_at_target_update = int(mine["episodes_at_target_update"])
+            self._updates = int(mine["updates"])
+            self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
+
+    @override(Learner)
+    def compute_loss_for_module(self, **kwargs: Any) -> Tensor:
+        """Not used: `update` differentiates the loss terms one by one."""
+        raise NotImplementedError("TeamLearner takes two task gradients; see TeamLearner.update")
+
+
+def _flatten(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([x.reshape(-1) for x in tensors])
+
+
+def _all_reduce(gradients: list[Tensor]) -> None:
+    """Sum all gradients over the learners in one message."""
+    flat = _flatten(gradients)
+    torch.distributed.all_reduce(flat)
+    pieces = flat.split([g.numel() for g in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        gradient.copy_(piece.view_as(gradient))

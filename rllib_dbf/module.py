@@ -1,0 +1,130 @@
+"""The team as one RLModule: utilities, mixer, target copies, and acting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor
+
+from rllib_dbf.envs.team_env import TeamSpec
+from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_mixer, build_utility
+from rllib_dbf.nets.utility import Memory
+
+
+def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscrete]:
+    """Observation and action space of the team, from which a module reads its sizes."""
+    inf = np.inf
+    observation = gym.spaces.Dict(
+        {
+            "obs": gym.spaces.Box(-inf, inf, (spec.n_agents, spec.obs_dim), np.float32),
+            "state": gym.spaces.Box(-inf, inf, (spec.state_dim,), np.float32),
+            "avail": gym.spaces.MultiBinary((spec.n_agents, spec.n_actions)),
+        }
+    )
+    return observation, gym.spaces.MultiDiscrete([spec.n_actions] * spec.n_agents)
+
+
+def network_shape(observation: gym.spaces.Dict) -> NetworkShape:
+    """The sizes in a space made by `team_spaces`."""
+    n_agents, obs_dim = observation["obs"].shape
+    return NetworkShape(n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape)
+
+
+class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
+    """All agents of a team in one module.
+
+    `model_config` holds the row's parts: `head`, `mixer`, `input_layer`, `risk`, `risk_level` and
+    the layer sizes (see `DBFConfig.training`). Runners get the utility alone.
+    """
+
+    def setup(self) -> None:
+        """Build the networks from the spaces and `model_config`."""
+        config = self.model_config
+        shape = network_shape(self.observation_space)
+        self.n_agents, self.risk = shape.n_agents, config["risk"]
+        self.risk_level = config["risk_level"]
+        self.utility = build_utility(
+            shape,
+            hidden_dim=config["hidden_dim"],
+            head=config["head"],
+            input_layer=config["input_layer"],
+            hypernet_dim=config["input_hypernet_dim"],
+        )
+        self.mixer = build_mixer(
+            shape,
+            config["mixer"],
+            config["hidden_dim"],
+            embed_dim=config["mixing_embed_dim"],
+            hypernet_dim=config["mixing_hypernet_dim"],
+        )
+        if not self.inference_only:
+            target = self.online.detached_copy()
+            self.target_utility, self.target_mixer = target
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Acting needs neither the mixer nor the target networks."""
+        return ["mixer", "target_utility", "target_mixer"]
+
+    @property
+    def online(self) -> TeamNetwork:
+        """The networks being trained."""
+        return TeamNetwork(self.utility, self.mixer)
+
+    @property
+    def target(self) -> TeamNetwork:
+        """The networks that make targets."""
+        return TeamNetwork(self.target_utility, self.target_mixer)
+
+    @torch.no_grad()
+    def copy_weights_from(self, other: TeamRLModule) -> None:
+        """Take over the utility's weights (a fast `set_state` within one process)."""
+        torch._foreach_copy_(list(self.utility.parameters()), list(other.utility.parameters()))
+
+    def initial_memory(self, rows: int) -> Memory:
+        """Memory of `rows` = B * N agents before their first step."""
+        return self.utility.initial_memory(rows)
+
+    def scores(
+        self,
+        obs: Float[Tensor, "B N O"],
+        last_actions: Int[Tensor, "B N"],
+        avail: Bool[Tensor, "B N A"],
+        memory: Memory,
+    ) -> tuple[Float[Tensor, "B N A"], Memory]:
+        """What each action is worth under the row's risk measure, and the next memory."""
+        hidden, memory = self.utility.step(obs, last_actions, avail, memory)
+        if self.risk == "mean":
+            return self.utility.head.acting_mean(hidden), memory
+        z = self.utility.head.all(hidden, self.utility.memory_tau)
+        return RISKS[self.risk](z, self.risk_level), memory
+
+    def get_initial_state(self) -> dict[str, Tensor]:
+        """Recurrent state of one team (no batch axis)."""
+        return dict(zip(Memory._fields, self.initial_memory(self.n_agents), strict=True))
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Greedy joint actions, for use outside of the team runner.
+
+        Expects `obs` with "obs" [B, N, O] and "avail" [B, N, A], optionally "last_actions" [B, N],
+        and `state_in` as `get_initial_state` with a leading batch axis.
+        """
+        obs = batch[Columns.OBS]
+        rows = len(obs["obs"])
+        last = obs.get("last_actions", torch.full((rows, self.n_agents), -1))
+        memory = Memory(*(batch[Columns.STATE_IN][name].flatten(0, 1) for name in Memory._fields))
+        scores, memory = self.scores(obs["obs"], last, obs["avail"].bool(), memory)
+        actions = scores.masked_fill(~obs["avail"].bool(), -torch.inf).argmax(dim=-1)
+        state = {n: x.view(rows, self.n_agents, -1) for n, x in zip(Memory._fields, memory, strict=True)}
+        return {Columns.ACTIONS: actions, Columns.STATE_OUT: state}
+
+    def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Not used: the learner calls the loss terms on `online` and `target` directly."""
+        return self._forward(batch, **kwargs)

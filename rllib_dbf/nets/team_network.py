@@ -1,0 +1,85 @@
+"""A team's networks: the utility every agent shares, and the mixer that makes a team value."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rllib_dbf.nets.mixers import make_mixer
+from rllib_dbf.nets.utility import RecurrentUtility
+from rllib_dbf.team import TeamBatch, Utilities
+
+
+class NetworkShape(NamedTuple):
+    """Sizes that the task dictates."""
+
+    n_agents: int
+    n_actions: int
+    obs_dim: int
+    state_dim: int
+
+
+class NormalisedMixer(nn.Module):
+    """A mixer that sees the layer-normalised state.
+
+    Without it QMIX diverges on raw positions and cooldowns; the norm has no parameters, so the
+    mixer's equations stay those of its paper.
+    """
+
+    def __init__(self, mixer: nn.Module, state_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(state_dim, elementwise_affine=False)
+        self.mixer = mixer
+
+    def forward(
+        self, utilities: Utilities, state: Float[Tensor, "B T S"]
+    ) -> Float[Tensor, "B T G K"]:
+        """Mix chosen return quantiles into team (or, unmixed, per-agent) return quantiles."""
+        return self.mixer(utilities, self.norm(state))
+
+
+class TeamNetwork(NamedTuple):
+    """Utility and mixer as one thing; the target copy is another `TeamNetwork`."""
+
+    utility: RecurrentUtility
+    mixer: nn.Module
+
+    def unroll(self, batch: TeamBatch) -> Float[Tensor, "B T1 N H"]:
+        """Hidden states of every agent along whole episodes, s_0 … s_T."""
+        return self.utility.unroll(batch.obs, last_actions(batch), batch.avail)
+
+    def detached_copy(self) -> TeamNetwork:
+        """A copy that takes no gradient (a target network)."""
+        utility, mixer = copy.deepcopy(self.utility), copy.deepcopy(self.mixer)
+        return TeamNetwork(utility.requires_grad_(False), mixer.requires_grad_(False))
+
+    @torch.no_grad()
+    def copy_from(self, source: TeamNetwork) -> None:
+        """Take over all weights of `source` (hard target update)."""
+        for mine, theirs in zip(self, source, strict=True):
+            ours = list(mine.parameters()) + list(mine.buffers())
+            others = list(theirs.parameters()) + list(theirs.buffers())
+            if ours:
+                torch._foreach_copy_(ours, others)
+
+
+def last_actions(batch: TeamBatch) -> Tensor:
+    """The action before each state: int64 [B, T+1, N], -1 at t = 0."""
+    return torch.nn.functional.pad(batch.actions, (0, 0, 1, 0), value=-1)
+
+
+def build_utility(shape: NetworkShape, **options: object) -> RecurrentUtility:
+    """The shared utility network of a team; `options` as in `RecurrentUtility`."""
+    return RecurrentUtility(shape.obs_dim, shape.n_agents, shape.n_actions, **options)
+
+
+def build_mixer(shape: NetworkShape, mixer: str, hidden_dim: int, **options: int) -> nn.Module:
+    """The mixer called `mixer` behind state normalisation; `options` are its layer sizes."""
+    inner = make_mixer(
+        mixer, shape.n_agents, shape.n_actions, shape.state_dim, hidden_dim, **options
+    )
+    return NormalisedMixer(inner, shape.state_dim)

@@ -1,0 +1,188 @@
+"""Store of whole episodes: preallocated rows, uniform samples, and a view of the latest K."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+
+from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.team import TeamBatch
+
+# Reserve address space without committing memory: rows cost RAM only once they are written.
+_MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
+
+
+class _StoredEpisode(NamedTuple):
+    rows: np.ndarray  # int64 [L + 1]: where each state of the episode lies
+    terminated: bool
+
+
+class EpisodeReplay:
+    """The latest `capacity` episodes, stored row by row: exactly what was played, no padding.
+
+    Every field is one array with a row per state; an episode owns any L + 1 free rows. Row 0 is
+    the padding row: zeros, with action 0 legal. Memory is committed as rows are first used.
+
+    Args:
+        capacity: Greatest number of episodes kept, at least 1.
+        episode_limit: Greatest number of steps of an episode.
+    """
+
+    def __init__(self, capacity: int, episode_limit: int) -> None:
+        self.capacity = capacity
+        self.episode_limit = episode_limit
+        self._fields: dict[str, np.ndarray] = {}
+        self._episodes: deque[_StoredEpisode] = deque()
+        self._free: list[np.ndarray] = []  # rows given back by evicted episodes
+        self._used_rows = 1
+        self.episodes_added = 0
+
+    def __len__(self) -> int:
+        return len(self._episodes)
+
+    @property
+    def stored_steps(self) -> int:
+        """Transitions now in the store."""
+        return sum(len(e.rows) - 1 for e in self._episodes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory committed to rows."""
+        return sum(a.nbytes // len(a) for a in self._fields.values()) * self._used_rows
+
+    def add(self, episodes: list[TeamEpisode]) -> None:
+        """Store finished episodes; the oldest make room."""
+        for episode in episodes:
+            if not self._fields:
+                self._allocate(episode)
+            while len(self._episodes) >= self.capacity:
+                self._free.append(self._episodes.popleft().rows)
+            rows = self._take_rows(len(episode) + 1)
+            self._write(rows, episode)
+            self._episodes.append(_StoredEpisode(rows, episode.terminated))
+            self.episodes_added += 1
+
+    def sample(self, n: int, rng: Generator) -> TeamBatch:
+        """`n` episodes drawn uniformly without replacement, trimmed to the longest of them.
+
+        Raises:
+            ValueError: If fewer than `n` episodes are stored.
+        """
+        if n > len(self):
+            raise ValueError(f"asked for {n} episodes, but only {len(self)} are stored")
+        return self._gather([self._episodes[i] for i in rng.choice(len(self), n, replace=False)])
+
+    def latest(self, n: int) -> TeamBatch:
+        """The `n` episodes added last (fewer if fewer are stored), oldest of them first."""
+        stored = len(self._episodes)
+        return self._gather([self._episodes[i] for i in range(max(0, stored - n), stored)])
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything stored, compacted to the rows in use."""
+        rows = [e.rows for e in self._episodes]
+        order = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        return {
+            "lengths": np.array([len(r) for r in rows], np.int64),
+            "terminated": np.array([e.terminated for e in self._episodes], bool),
+            "episodes_added": self.episodes_added,
+            "fields": {name: array[order] for name, array in self._fields.items()},
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Replace everything stored by what `get_state` returned."""
+        self._episodes.clear()
+        self._free, self._used_rows, self._fields = [], 1, {}
+        self.episodes_added = int(state["episodes_added"])
+        for name, values in state["fields"].items():
+            self._fields[name] = self._reserve(values.shape[1:], values.dtype)
+            self._fields[name][1 : len(values) + 1] = values
+        if "avail" in self._fields:
+            self._fields["avail"][0, ..., 0] = True
+        for length, ended in zip(state["lengths"], state["terminated"], strict=True):
+            rows = np.arange(self._used_rows, self._used_rows + int(length))
+            self._used_rows += int(length)
+            self._episodes.append(_StoredEpisode(rows, bool(ended)))
+
+    def save(self, path: Path) -> None:
+        """Write the store to an uncompressed `.npz` file."""
+        state = self.get_state()
+        fields = {f"field/{name}": array for name, array in state.pop("fields").items()}
+        np.savez(path, **state, **fields)
+
+    def load(self, path: Path) -> None:
+        """Replace everything stored by a file that `save` wrote."""
+        with np.load(path) as file:
+            fields = {n.removeprefix("field/"): file[n] for n in file if n.startswith("field/")}
+            self.set_state(
+                {
+                    "lengths": file["lengths"],
+                    "terminated": file["terminated"],
+                    "episodes_added": file["episodes_added"],
+                    "fields": fields,
+                }
+            )
+
+    def _allocate(self, episode: TeamEpisode) -> None:
+        small = np.uint8 if episode.avail.shape[-1] <= 256 else np.int16
+        types = {"deaths": np.int16, "actions": small}
+        for name in _STATE_FIELDS + _STEP_FIELDS:
+            array = getattr(episode, name)
+            self._fields[name] = self._reserve(array.shape[1:], types.get(name, array.dtype))
+        self._fields["avail"][0, ..., 0] = True
+
+    def _reserve(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        rows = self.capacity * (self.episode_limit + 1) + 1
+        size = rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        memory = mmap.mmap(-1, max(size, 1), flags=flags)
+        return np.frombuffer(memory, dtype, count=rows * int(np.prod(shape))).reshape(rows, *shape)
+
+    def _take_rows(self, n: int) -> np.ndarray:
+        taken: list[np.ndarray] = []
+        missing = n
+        while missing and self._free:
+            rows = self._free.pop()
+            if len(rows) > missing:
+                self._free.append(rows[missing:])
+                rows = rows[:missing]
+            taken.append(rows)
+            missing -= len(rows)
+        if missing:
+            taken.append(np.arange(self._used_rows, self._used_rows + missing))
+            self._used_rows += missing
+        return np.concatenate(taken) if len(taken) > 1 else taken[0]
+
+    def _write(self, rows: np.ndarray, episode: TeamEpisode) -> None:
+        for name in _STATE_FIELDS:
+            self._fields[name][rows] = getattr(episode, name)
+        for name in _STEP_FIELDS:
+            self._fields[name][rows[:-1]] = getattr(episode, name)
+
+    def _gather(self, episodes: list[_StoredEpisode]) -> TeamBatch:
+        lengths = np.array([len(e.rows) - 1 for e in episodes])
+        longest = int(lengths.max())
+        index = np.zeros((len(episodes), longest + 1), np.int64)
+        for i, episode in enumerate(episodes):
+            index[i, : len(episode.rows)] = episode.rows
+        steps = np.where(np.arange(longest) < lengths[:, None], index[:, :-1], 0)
+        mask = torch.from_numpy(steps > 0)
+        ended = torch.zeros_like(mask)
+        ended[torch.arange(len(episodes)), torch.from_numpy(lengths - 1)] = torch.tensor(
+            [e.terminated for e in episodes]
+        )
+        state = {n: torch.from_numpy(self._fields[n][index]) for n in _STATE_FIELDS}
+        step = {n: torch.from_numpy(self._fields[n][steps]) for n in _STEP_FIELDS}
+        state["deaths"] = state["deaths"].float()
+        step["actions"] = step["actions"].long()
+        return TeamBatch(**state, **step, terminated=ended, mask=mask)
+
+
+_STATE_FIELDS = ("obs", "state", "avail", "alive", "deaths")
+_STEP_FIELDS = ("actions", "behaviour_prob", "reward")

@@ -1,0 +1,224 @@
+"""Playing episodes in a batch of sub-environments, each restarted as soon as it ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from rllib_dbf.envs.team_env import TeamStep, VectorTeamEnv
+from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.nets.utility import Memory
+
+_SEED_BLOCK = 64  # seeds announced to the environment at a time, so that it may reset in bulk
+
+
+class Policy(Protocol):
+    """What the sampler needs of a team: scores for every action, and its recurrent memory."""
+
+    def initial_memory(self, rows: int) -> Memory:
+        """Memory of `rows` = B * N agents before their first step."""
+        ...
+
+    def scores(
+        self,
+        obs: Float[Tensor, "B N O"],
+        last_actions: Int[Tensor, "B N"],
+        avail: Bool[Tensor, "B N A"],
+        memory: Memory,
+    ) -> tuple[Float[Tensor, "B N A"], Memory]:
+        """Action scores (expected utility or a risk measure) and the next memory."""
+        ...
+
+
+class Sampler:
+    """Plays ε-greedily and emits whole episodes with behaviour probabilities.
+
+    Exploration is one independent coin per agent; a random action is uniform over the available
+    ones. Everything random comes from `rng` and from the seeds it is given.
+
+    Args:
+        env: Batch of B sub-environments.
+        policy: Gives action scores.
+        epsilon: Maps a step count to ε in [0, 1].
+        rng: Draws the exploration.
+        seeds: Endless source of episode seeds.
+    """
+
+    def __init__(
+        self,
+        env: VectorTeamEnv,
+        policy: Policy,
+        epsilon: Callable[[float], float],
+        rng: np.random.Generator,
+        seeds: Iterator[int],
+    ) -> None:
+        self.env, self.policy, self.epsilon, self.rng = env, policy, epsilon, rng
+        self.timestep = 0.0  # lifetime team steps of all runners, which ε is a function of
+        self.timestep_scale = 1.0  # runners that step beside this one, itself included
+        self._seeds = seeds
+        self._upcoming: deque[int] = deque()
+        self._rows = np.arange(env.num_envs)
+        self._allocate()
+        self._current: TeamStep | None = None
+        self._memory = policy.initial_memory(env.num_envs * env.spec.n_agents)
+        self.finished: list[TeamEpisode] = []
+
+    @torch.inference_mode()
+    def step(self) -> int:
+        """Play one joint action in every sub-environment; finished episodes go to `finished`.
+
+        Returns:
+            Number of team steps played.
+        """
+        step = self._current or self._restart(np.ones(self.env.num_envs, bool))
+        scores, self._memory = self.policy.scores(
+            torch.from_numpy(step.obs),
+            torch.from_numpy(self._last),
+            torch.from_numpy(step.avail),
+            self._memory,
+        )
+        scores = np.where(step.avail, scores.numpy(), -np.inf)
+        actions, prob = self._explore(scores.argmax(axis=-1), step.avail)
+        self._record(step, actions, prob)
+        step = self.env.step(actions)
+        self._rewards[self._rows, self._t] = step.reward
+        self._t += 1
+        self._last[:] = actions
+        self.timestep += self.env.num_envs * self.timestep_scale
+        ended = step.terminated | step.truncated
+        self._current = step
+        if ended.any():
+            self._finish(step, np.flatnonzero(ended))
+            self._restart(ended)
+        return self.env.num_envs
+
+    def take_finished(self, n: int | None = None) -> list[TeamEpisode]:
+        """Remove and return the first `n` finished episodes (all if None)."""
+        n = len(self.finished) if n is None else n
+        taken, self.finished = self.finished[:n], self.finished[n:]
+        return taken
+
+    def _allocate(self) -> None:
+        spec, envs = self.env.spec, self.env.num_envs
+        n, limit = spec.n_agents, spec.episode_limit
+        self._t = np.zeros(envs, np.int64)
+        self._seed = np.zeros(envs, np.int64)
+        self._last = np.full((envs, n), -1, np.int64)
+        self._obs = np.zeros((envs, limit + 1, n, spec.obs_dim), np.float32)
+        self._states = np.zeros((envs, limit + 1, spec.state_dim), np.float32)
+        self._avail = np.zeros((envs, limit + 1, n, spec.n_actions), bool)
+        self._alive = np.zeros((envs, limit + 1, n), bool)
+        self._deaths = np.zeros((envs, limit + 1), np.int16)
+        self._actions = np.zeros((envs, limit, n), np.int16)
+        self._prob = np.zeros((envs, limit, n), np.float32)
+        self._rewards = np.zeros((envs, limit), np.float32)
+
+    def _explore(
+        self, greedy: Int[ndarray, "B N"], avail: Bool[ndarray, "B N A"]
+    ) -> tuple[Int[ndarray, "B N"], Float[ndarray, "B N"]]:
+        """ε-greedy actions and the probability of each."""
+        epsilon = self.epsilon(self.timestep)
+        if epsilon <= 0.0:
+            return greedy, np.ones(greedy.shape, np.float32)
+        legal = avail.sum(axis=-1)
+        coin = self.rng.random((2, *greedy.shape))
+        pick = (coin[1] * legal).astype(np.int64)
+        random = (avail.cumsum(axis=-1) <= pick[..., None]).sum(axis=-1)
+        actions = np.where(coin[0] < epsilon, random, greedy)
+        prob = epsilon / legal + (1.0 - epsilon) * (actions == greedy)
+        return actions, prob.astype(np.float32)
+
+    def _record(self, step: TeamStep, actions: ndarray, prob: ndarray) -> None:
+        at = (self._rows, self._t)
+        self._record_state(step, at)
+        self._actions[at] = actions
+        self._prob[at] = prob
+
+    def _record_state(self, step: TeamStep, at: tuple[ndarray, ndarray]) -> None:
+        rows = at[0]
+        self._obs[at] = step.obs[rows]
+        self._states[at] = step.state[rows]
+        self._avail[at] = step.avail[rows]
+        self._alive[at] = step.alive[rows]
+        self._deaths[at] = step.new_deaths[rows]
+
+    def _finish(self, step: TeamStep, ended: ndarray) -> None:
+        self._record_state(step, (ended, self._t[ended]))
+        for b in ended.tolist():
+            length = int(self._t[b])
+            states, steps = slice(0, length + 1), slice(0, length)
+            self.finished.append(
+                TeamEpisode(
+                    obs=self._obs[b, states].copy(),
+                    state=self._states[b, states].copy(),
+                    avail=self._avail[b, states].copy(),
+                    alive=self._alive[b, states].copy(),
+                    deaths=self._deaths[b, states].copy(),
+                    actions=self._actions[b, steps].copy(),
+                    behaviour_prob=self._prob[b, steps].copy(),
+                    reward=self._rewards[b, steps].copy(),
+                    terminated=bool(step.terminated[b]),
+                    truncated=bool(step.truncated[b]),
+                    outcome=step.outcome[b],
+                    seed=int(self._seed[b]),
+                    illegal_actions=self._count_illegal(b, steps),
+                )
+            )
+
+    def _count_illegal(self, b: int, steps: slice) -> int:
+        chosen = self._actions[b, steps, :, None].astype(np.int64)
+        return int((~np.take_along_axis(self._avail[b, steps], chosen, axis=-1)).sum())
+
+    def _restart(self, mask: Bool[ndarray, " B"]) -> TeamStep:
+        """Begin new episodes where `mask` is True."""
+        n = int(mask.sum())
+        while len(self._upcoming) < n:
+            block = [next(self._seeds) for _ in range(_SEED_BLOCK)]
+            self.env.prepare(np.array(block))
+            self._upcoming.extend(block)
+        self._seed[mask] = [self._upcoming.popleft() for _ in range(n)]
+        self._current = self.env.reset(mask, self._seed)
+        self._t[mask] = 0
+        self._last[mask] = -1
+        for part in self._memory:
+            part.view(self.env.num_envs, -1)[torch.from_numpy(mask)] = 0.0
+        return self._current
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Everything needed to continue all running episodes exactly; None if the env cannot."""
+        env_state = self.env.get_state()
+        if env_state is None or self._current is None:
+            return None
+        return {
+            "env": env_state,
+            "current": self._current._asdict(),
+            "memory": [part.numpy().copy() for part in self._memory],
+            "upcoming": list(self._upcoming),
+            "timestep": self.timestep,
+            "arrays": {name: getattr(self, name).copy() for name in _ARRAYS},
+            "finished": self.finished,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self.env.set_state(state["env"])
+        self._current = TeamStep(**state["current"])
+        self._memory = Memory(*(torch.from_numpy(part.copy()) for part in state["memory"]))
+        self._upcoming = deque(state["upcoming"])
+        self.timestep = state["timestep"]
+        self.finished = list(state["finished"])
+        for name in _ARRAYS:
+            getattr(self, name)[...] = state["arrays"][name]
+
+
+_ARRAYS = tuple(
+    f"_{name}"
+    for name in "t seed last obs states avail alive deaths actions prob rewards".split()
+)

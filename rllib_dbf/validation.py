@@ -1,0 +1,158 @@
+"""Checks of a configuration before anything is built: got, allowed, remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.loss_terms import BARRIER_ESTIMATORS, TD_LOSSES
+from rllib_dbf.nets.mixers import make_mixer
+from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
+from rllib_dbf.registry import Registry
+
+_UNIT = (
+    "risk_level",
+    "td_lambda",
+    "gamma_b",
+    "lambda_b",
+)
+_POSITIVE = (
+    "hidden_dim",
+    "mixing_embed_dim",
+    "mixing_hypernet_dim",
+    "input_hypernet_dim",
+    "n_quantiles",
+    "n_target_quantiles",
+    "batch_episodes",
+    "episodes_per_update",
+    "learning_starts",
+    "target_update_interval",
+    "replay_capacity",
+    "on_policy_episodes",
+    "policy_temperature",
+    "importance_clip",
+    "optimizer_eps",
+)
+_CHOICES = {
+    "optimizer_name": ("adam", "rmsprop"),
+    "barrier_deaths": ("new", "cumulative"),
+    "barrier_tail": ("zero", "absorbing"),
+    "barrier_normaliser": ("transitions", "trajectories", "states"),
+    "barrier_baseline": ("none", "mean"),
+}
+
+
+def validate_row(config: Any) -> None:
+    """Refuse unknown parts, values out of range, and rows whose parts do not fit together.
+
+    Raises:
+        ValueError: With what was given, what is allowed and what to do.
+    """
+    for name, table in _tables().items():
+        value = getattr(config, name)
+        if not (name == "barrier_estimator" and value == "off"):
+            table[value]
+    make_mixer(config.mixer, 1, 1, 1, 1)
+    _validate_ranges(config)
+    _validate_fit(config)
+    _validate_epsilon(config.epsilon)
+
+
+def _tables() -> dict[str, Registry]:
+    return {
+        "head": HEADS,
+        "input_layer": INPUT_LAYERS,
+        "risk": RISKS,
+        "td_loss": TD_LOSSES,
+        "barrier_estimator": BARRIER_ESTIMATORS,
+        "gradient_combination": COMBINATIONS,
+    }
+
+
+def _validate_ranges(config: Any) -> None:
+    for name in _UNIT:
+        if not 0.0 <= getattr(config, name) <= 1.0:
+            raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1]")
+    for name in _POSITIVE:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
+    for name in ("beta_q", "beta_b", "max_gradient_ratio"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name}={getattr(config, name)!r} must not be negative")
+    for name, allowed in _CHOICES.items():
+        if getattr(config, name) not in allowed:
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} is unknown; choose from {', '.join(allowed)}"
+            )
+    if config.gamma_b >= 1.0:
+        raise ValueError(f"gamma_b={config.gamma_b!r} must be below 1: eq. 4 would not decay")
+    if config.omega is not None and config.omega < 0:
+        raise ValueError(f"omega={config.omega!r} must be None (team size - 1) or at least 0")
+
+
+def _validate_fit(config: Any) -> None:
+    distributional = config.head != "expected"
+    if not distributional and (config.n_quantiles != 1 or config.n_target_quantiles != 1):
+        raise ValueError(
+            f"head='expected' has one quantile, but n_quantiles={config.n_quantiles} and "
+            f"n_target_quantiles={config.n_target_quantiles}; set both to 1 or use head='iqn'"
+        )
+    if not distributional and config.td_loss == "quantile_huber":
+        raise ValueError("td_loss='quantile_huber' needs head='iqn'; with 'expected' use 'squared'")
+    if distributional and config.td_loss == "squared":
+        raise ValueError(
+            f"td_loss='squared' would collapse the quantiles of head={config.head!r}; "
+            "use td_loss='quantile_huber'"
+        )
+    if distributional and config.mixer == "qmix":
+        raise ValueError(
+            f"mixer='qmix' mixes expected values, but head={config.head!r} gives quantiles; "
+            "use mixer='mean_shape(qmix)'"
+        )
+    if config.risk != "mean" and not distributional:
+        raise ValueError(
+            f"risk={config.risk!r} needs a return distribution, but head='expected' has one "
+            "quantile; use head='iqn' (for example preset='dmix') or risk='mean'"
+        )
+    if config.risk == "cvar" and config.risk_level <= 0:
+        raise ValueError(f"risk_level={config.risk_level!r} must lie in (0, 1] for risk='cvar'")
+    if config.input_layer != "linear" and not distributional:
+        raise ValueError(
+            f"input_layer={config.input_layer!r} feeds on return quantiles, but head='expected' "
+            "has none; use input_layer='linear' or head='iqn'"
+        )
+    if config.learning_starts < config.batch_episodes:
+        raise ValueError(
+            f"learning_starts={config.learning_starts} is below batch_episodes="
+            f"{config.batch_episodes}: the first batch could not be filled; raise it"
+        )
+    if config.replay_capacity < config.batch_episodes:
+        raise ValueError(
+            f"replay_capacity={config.replay_capacity} is below batch_episodes="
+            f"{config.batch_episodes}; raise it"
+        )
+
+
+def _validate_epsilon(epsilon: Any) -> None:
+    points = [(0, epsilon)] if isinstance(epsilon, int | float) else epsilon
+    try:
+        steps = [float(step) for step, _ in points]
+        rates = [float(rate) for _, rate in points]
+    except (TypeError, ValueError):
+        steps, rates = [1.0, 0.0], []
+    if not rates or steps != sorted(steps) or not all(0.0 <= r <= 1.0 for r in rates):
+        raise ValueError(
+            f"epsilon={epsilon!r} must be a rate in [0, 1] or a list of (env steps, rate) in "
+            "rising order, such as [(0, 1.0), (50000, 0.05)]"
+        )
+
+
+def validate_task(config: Any, reports_deaths: bool) -> None:
+    """Refuse a barrier on an environment that reports no deaths."""
+    if config.barrier_estimator != "off" and not reports_deaths:
+        raise ValueError(
+            f"barrier_estimator={config.barrier_estimator!r} learns from deaths, but "
+            f"env={config.env!r} reports none; set barrier_estimator='off' or use a preset "
+            "without a barrier"
+        )
