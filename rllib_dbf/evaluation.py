@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from rllib_dbf.checkpoint import load_team
+from rllib_dbf.envs import make_env
 from rllib_dbf.envs.team_env import VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.sampler import Policy, Sampler
@@ -46,3 +50,86 @@ def _then_spare(seeds: Sequence[int]) -> Iterator[int]:
         if spare not in taken:
             yield spare
         spare += 1
+
+
+def evaluate_checkpoint(
+    path: str | Path, episodes: int = 100, seed: int = 0, explore: float = 0.0
+) -> list[dict[str, Any]]:
+    """Play fresh episodes with the team of a checkpoint.
+
+    Args:
+        path: Checkpoint directory of any preset.
+        episodes: Number of episodes, each from a seed of its own drawn from `seed`.
+        seed: Same seed, same episodes.
+        explore: ε in [0, 1]; 0 acts greedily.
+
+    Returns:
+        One row per episode, see `TeamEpisode.summary`.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        ValueError: If `episodes` is not positive.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes={episodes} must be at least 1")
+    team = load_team(path)
+    rng = np.random.default_rng(seed)
+    seeds = rng.choice(2**31, size=episodes, replace=False).tolist()
+    env = make_env(team.env, min(episodes, 32), **team.env_options)
+    try:
+        played = play_episodes(env, team.module, seeds, lambda _: explore, rng)
+    finally:
+        env.close()
+    return [{"episode": i, **e.summary()} for i, e in enumerate(played)]
+
+
+def render_checkpoint(path: str | Path, seed: int = 0, out: str | Path = "episode.gif") -> Path:
+    """Draw one greedy episode of a checkpoint's team into an animated GIF.
+
+    Args:
+        path: Checkpoint directory of any preset.
+        seed: Seed of the episode (the first that `evaluate_checkpoint` plays with this seed).
+        out: File to write; its directory is made.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        ValueError: If the environment cannot draw itself.
+    """
+    from PIL import Image
+
+    team = load_team(path)
+    rng = np.random.default_rng(seed)
+    first = int(rng.choice(2**31, size=1, replace=False)[0])
+    env = make_env(team.env, 1, **team.env_options)
+    try:
+        frames = _frames(env, team.module, first, team.env)
+    finally:
+        env.close()
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    images = [Image.fromarray(frame).quantize() for frame in frames]
+    durations = [_FRAME_MS] * (len(images) - 1) + [8 * _FRAME_MS]
+    images[0].save(out, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return out
+
+
+_FRAME_MS = 160
+
+
+def _frames(env: VectorTeamEnv, policy: Policy, seed: int, name: str) -> list[np.ndarray]:
+    sampler = Sampler(
+        env, policy, lambda _: 0.0, np.random.default_rng(seed), _then_spare([seed])
+    )
+    frames: list[np.ndarray] = []
+
+    def draw() -> None:
+        frame = env.draw()
+        if frame is None:
+            raise ValueError(f"env={name!r} cannot draw itself; leave out the picture")
+        frames.append(frame)
+
+    sampler.begin()
+    draw()
+    while not sampler.finished:
+        sampler.step(before_restart=draw)
+    return frames

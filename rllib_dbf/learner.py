@@ -64,6 +64,10 @@ class TeamLearner(TorchLearner):
     def _make_modules_ddp_if_necessary(self) -> None:
         """No DDP: the learner reduces task gradients itself, before combining them."""
 
+    @override(TorchLearner)
+    def _log_trainable_parameters(self) -> None:
+        """Nothing: RLlib logs the count once, and shows NaN in every later iteration."""
+
     @override(Learner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Register the optimiser of utility and mixer (targets take no gradient)."""
@@ -222,7 +226,8 @@ class TeamLearner(TorchLearner):
             self._steps_trained,
             reduce="lifetime_sum",
         )
-        self.metrics.log_value((DEFAULT_MODULE_ID, "num_updates_lifetime"), self._updates, window=1)
+        key = (DEFAULT_MODULE_ID, "num_updates_lifetime")
+        self.metrics.log_value(key, self._updates, reduce="max", window=1)
         self._sums, self._sum_counts, self._steps_trained = {}, {}, 0
 
     @override(Learner)

@@ -71,13 +71,21 @@ class Sampler:
         self.finished: list[TeamEpisode] = []
 
     @torch.inference_mode()
-    def step(self) -> int:
+    def begin(self) -> TeamStep:
+        """Start the first episodes, unless they are running already."""
+        return self._current or self._restart(np.ones(self.env.num_envs, bool))
+
+    @torch.inference_mode()
+    def step(self, before_restart: Callable[[], None] | None = None) -> int:
         """Play one joint action in every sub-environment; finished episodes go to `finished`.
+
+        Args:
+            before_restart: Called once the step is played and before ended episodes restart.
 
         Returns:
             Number of team steps played.
         """
-        step = self._current or self._restart(np.ones(self.env.num_envs, bool))
+        step = self.begin()
         scores, self._memory = self.policy.scores(
             torch.from_numpy(step.obs),
             torch.from_numpy(self._last),
@@ -94,6 +102,8 @@ class Sampler:
         self.timestep += self.env.num_envs * self.timestep_scale
         ended = step.terminated | step.truncated
         self._current = step
+        if before_restart is not None:
+            before_restart()
         if ended.any():
             self._finish(step, np.flatnonzero(ended))
             self._restart(ended)
