@@ -69,7 +69,7 @@ def barrier_values(
 
 
 def violations(
-    barrier: Float[Tensor, "B T+1"], mask: Bool[Tensor, "B T"], lambda_b: float
+    barrier: Float[Tensor, "B T1"], mask: Bool[Tensor, "B T"], lambda_b: float
 ) -> Float[Tensor, "B T"]:
     """By how much each transition breaks the barrier condition, the element of eq. 5.
 
@@ -120,7 +120,7 @@ def to_go(
 
 
 def control_variate_weights(
-    deaths: Float[Tensor, "B T+1"], mask: Bool[Tensor, "B T"], gamma_b: float, lambda_b: float
+    deaths: Float[Tensor, "B T1"], mask: Bool[Tensor, "B T"], gamma_b: float, lambda_b: float
 ) -> Float[Tensor, "B T"]:
     """Σ_k (δ_k - δ_k computed from the deaths up to time t alone), for each t.
 

@@ -33,7 +33,7 @@ def td_lambda_targets(
         The targets, zero outside the mask.
     """
     played = mask[:, :, None, None]
-    discount = (gamma * ~terminated).to(values.dtype)[:, :, None, None]
+    discount = gamma * (~terminated).to(values.dtype)[:, :, None, None]
     reward = reward[:, :, None, None]
     next_values = values[:, 1:]
     if td_lambda == 0.0:

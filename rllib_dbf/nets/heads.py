@@ -88,14 +88,17 @@ class ImplicitQuantileHead(nn.Module):
         super().__init__()
         self.phi = nn.Linear(n_cosines, hidden_dim)
         self.out = nn.Linear(hidden_dim, n_actions)
-        self.register_buffer("frequencies", math.pi * torch.arange(n_cosines), persistent=False)
-        cosines = torch.cos(midpoints(n_acting_quantiles)[:, None] * self.frequencies)
+        self.register_buffer("harmonics", torch.arange(n_cosines).float(), persistent=False)
+        cosines = self._cosines(midpoints(n_acting_quantiles))
         self.register_buffer("acting_cosines", cosines, persistent=False)
 
     def embed(self, tau: Float[Tensor, "*L K"]) -> Float[Tensor, "*L K H"]:
         """φ(τ); τ itself gets no gradient."""
-        cosines = torch.cos(tau.detach().unsqueeze(-1) * self.frequencies)
-        return F.relu(self.phi(cosines))
+        return F.relu(self.phi(self._cosines(tau.detach())))
+
+    def _cosines(self, tau: Tensor) -> Tensor:
+        # Not harmonics times π in a buffer: rounded to float32, it would cap float64 at 1e-8.
+        return torch.cos((math.pi * tau).unsqueeze(-1) * self.harmonics)
 
     def mean(
         self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, "*M K"]

@@ -1,0 +1,103 @@
+"""Checker of whole training steps: loss and parameter gradients on a given batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rllib_dbf import loss_terms
+from rllib_dbf.nets.team_network import TeamNetwork
+from rllib_dbf.team import TeamBatch
+
+from . import name_maps
+from .cases import Case
+from .network_checks import check_parameter_gradients, make_loaded_mixer, make_utility
+
+
+class Parts(NamedTuple):
+    """What a reference learner consists of, in our words."""
+
+    head: str
+    mixer: str
+    loss: str
+    factor: float = 1.0  # reference loss = factor x ours
+
+
+LEARNERS = {
+    "learner_iql": Parts("expected", "independent", "squared"),
+    "learner_vdn": Parts("expected", "sum", "squared"),
+    "learner_qmix": Parts("expected", "qmix", "squared"),
+    "learner_pymarl2_qmix": Parts("expected", "qmix", "squared", factor=0.5),
+    "learner_diql": Parts("iqn", "independent", "quantile_huber"),
+    "learner_ddn": Parts("iqn", "mean_shape(sum)", "quantile_huber"),
+    "learner_dmix": Parts("iqn", "mean_shape(qmix)", "quantile_huber"),
+    "learner_dmix_doubleq": Parts("iqn", "mean_shape(qmix)", "quantile_huber"),
+}
+
+
+def team_batch(case: Case) -> TeamBatch:
+    """The reference's replay batch as ours."""
+    filled = case.get("filled")[:, :-1, 0] > 0
+    terminated = case.get("terminated")[:, :-1, 0] > 0
+    mask = filled.clone()
+    mask[:, 1:] &= ~terminated[:, :-1]
+    avail = case.get("avail_actions") > 0
+    avail[..., 0] |= ~avail.any(dim=-1)  # padding has one legal action
+    actions = case.get("actions")[:, :-1, :, 0]
+    obs = case.get("obs")
+    return TeamBatch(
+        obs=obs,
+        state=case.get("state"),
+        avail=avail,
+        alive=torch.ones(avail.shape[:3], dtype=torch.bool),
+        deaths=obs.new_zeros(obs.shape[:2]),
+        actions=actions,
+        behaviour_prob=obs.new_ones(actions.shape),
+        reward=case.get("reward")[:, :-1, 0],
+        terminated=terminated,
+        mask=mask,
+    )
+
+
+def _network(case: Case, parts: Parts, batch: TeamBatch, prefix: str) -> TeamNetwork:
+    agents = batch.actions.shape[2]
+    utility = make_utility(case, batch.obs.shape[-1], parts.head, n_agents=agents)
+    name_maps.load(utility, case.weights(f"{prefix}agent"), name_maps.AGENT)
+    mixer = make_loaded_mixer(case, parts.mixer, agents, batch.state.shape[-1])
+    if case.weights(f"{prefix}mixer"):
+        weights = case.weights(f"{prefix}mixer")
+        name_maps.load(mixer, weights, name_maps.MIXER_MAPS[parts.mixer])
+    return TeamNetwork(utility, mixer)
+
+
+def _tau(case: Case, name: str, batch: TeamBatch) -> Tensor:
+    """Fractions as [B, T+1, 1 or N, K]; of no account for expected values."""
+    episodes, steps = batch.state.shape[:2]
+    if f"in/{name}" not in case.arrays:
+        return batch.obs.new_full((episodes, steps, 1, 1), 0.5)
+    tau = case.get(name)  # [T+1, rows, K], rows b or b*n + i
+    return tau.transpose(0, 1).reshape(episodes, -1, steps, tau.shape[-1]).transpose(1, 2)
+
+
+def check_learner(case: Case, parts: Parts) -> None:
+    """One training step up to the unclipped gradients of all online parameters."""
+    batch = team_batch(case)
+    online, target = (_network(case, parts, batch, prefix) for prefix in ("", "target_"))
+    taus = loss_terms.Taus(_tau(case, "tau_online", batch), _tau(case, "tau_target", batch))
+    settings = loss_terms.TDSettings(
+        loss=parts.loss,
+        gamma=case.hyper["gamma"],
+        td_lambda=case.hyper.get("td_lambda", 0.0),
+        double_q=case.hyper.get("double_q", True),
+    )
+    loss, _ = loss_terms.td_loss(online, target, batch, taus, settings)
+    loss.backward()
+    case.check("out/loss_td" if "out/loss_td" in case.arrays else "out/loss", parts.factor * loss)
+    check_parameter_gradients(case, online.utility, "agent", name_maps.AGENT, parts.factor)
+    rules = name_maps.MIXER_MAPS.get(parts.mixer, ())
+    check_parameter_gradients(case, online.mixer, "mixer", rules, parts.factor)
+    gradients = [p.grad for network in online for p in network.parameters()]
+    norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients if g is not None]))
+    case.check("out/grad_norm", parts.factor * norm)
