@@ -1,0 +1,1 @@
+"""The `rllib` command; Ray, Torch and JAX are imported inside commands only."""

@@ -1,0 +1,145 @@
+"""`rllib evaluate`: plays whole episodes with a checkpoint and tells how they went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rllib_dbf.cli.checkpoints import config_state, find_checkpoint
+from rllib_dbf.cli.errors import DONE, CommandError, one_line
+
+Option = typer.Option
+_FORMATS = (".json", ".csv", ".parquet")
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT|RUN_DIR", help="A run means its latest one.")
+    ],
+    episodes: Annotated[int, Option(min=1, help="How many episodes.")] = 20,
+    seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
+    render: Annotated[
+        Path | None, Option(metavar="FILE.gif", help="Draw the first episode.")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="Write a row per episode: .json .csv .parquet")
+    ] = None,
+    traceback: Annotated[bool, Option("--traceback", help="Show more of an error.")] = False,
+    verbose: Annotated[int, Option("--verbose", "-v", count=True, help="More of Ray's log.")] = 0,
+) -> int:
+    """Play greedy episodes with a trained team and report returns, wins and deaths."""
+    path = find_checkpoint(checkpoint)
+    if out is not None and out.suffix not in _FORMATS:
+        raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
+    if render is not None and render.suffix != ".gif":
+        raise CommandError(f"--render {str(render)!r} must end in .gif")
+    from rllib_dbf.cli.running import quieten
+
+    quieten(verbose)
+    import rllib_dbf
+
+    rllib_dbf.register()
+    state = config_state(path)
+    if "preset" in state:
+        rows = _play_team(path, episodes, seed, render)
+    else:
+        if render is not None:
+            raise CommandError("--render draws teams only; this checkpoint is none")
+        rows = _play_other(path, state, episodes, seed)
+    if out is not None:
+        _write(rows, out)
+    summary = {"checkpoint": str(path), "episodes": len(rows), "seed": seed, **_means(rows)}
+    if as_json:
+        typer.echo(json.dumps(summary | {"rows": rows}, default=float))
+    else:
+        _print(summary, render, out)
+    return DONE
+
+
+def _play_team(path: Path, episodes: int, seed: int, render: Path | None) -> list[dict[str, Any]]:
+    from rllib_dbf.checkpoint import CheckpointError
+    from rllib_dbf.evaluation import evaluate_checkpoint, render_checkpoint
+
+    try:
+        rows = evaluate_checkpoint(path, episodes=episodes, seed=seed)
+    except CheckpointError as error:
+        raise CommandError(one_line(error)) from error
+    if render is not None:
+        try:
+            render_checkpoint(path, seed=seed, out=render)
+        except ValueError as error:  # an environment without a picture
+            raise CommandError(one_line(error)) from error
+    return rows
+
+
+def _play_other(
+    path: Path, state: dict[str, Any], episodes: int, seed: int
+) -> list[dict[str, Any]]:
+    """Episodes of RLlib's own algorithms, by RLlib's own evaluation."""
+    from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+    rows: list[dict[str, Any]] = []
+
+    def note(*, episode: Any, **info: Any) -> None:
+        rows.append({"return": float(episode.get_return()), "length": len(episode)})
+
+    try:
+        config = AlgorithmConfig.from_state(state)
+        config.env_runners(num_env_runners=0, num_envs_per_env_runner=1)
+        config.learners(num_learners=0)
+        # One local environment: with several, RLlib drops the longest unfinished episodes.
+        config.evaluation(
+            evaluation_interval=1,
+            evaluation_duration=episodes,
+            evaluation_duration_unit="episodes",
+            evaluation_num_env_runners=0,
+            evaluation_config=AlgorithmConfig.overrides(explore=False, seed=seed),
+        )
+        config.debugging(seed=seed).callbacks(on_episode_end=note)
+        algorithm = config.build_algo()
+        algorithm.restore_from_path(str(path))
+    except Exception as error:  # whatever a damaged file makes Ray raise
+        raise CommandError(f"{str(path)!r} cannot be restored: {error}") from error
+    algorithm.evaluate()
+    algorithm.stop()
+    return rows[:episodes]
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over the episodes that have the number (`won` is None where nothing can be won)."""
+    names = {"won": "win_rate", "return": "return", "length": "length", "deaths": "deaths"}
+    names |= {"survivors": "survivors", "illegal_actions": "illegal_actions"}
+    means = {}
+    for key, name in names.items():
+        values = [float(row[key]) for row in rows if row.get(key) is not None]
+        if values:
+            means[name] = sum(values) / len(values)
+    return means
+
+
+def _write(rows: list[dict[str, Any]], out: Path) -> None:
+    import pandas as pd
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(rows)
+    if out.suffix == ".json":
+        out.write_text(json.dumps(rows, indent=1, default=float) + "\n", encoding="utf-8")
+    elif out.suffix == ".csv":
+        frame.to_csv(out, index=False)
+    else:
+        frame.to_parquet(out, index=False)
+
+
+def _print(summary: dict[str, Any], *written: Path | None) -> None:
+    typer.echo(f"{summary['episodes']} greedy episodes, seed {summary['seed']}")
+    for name in ("win_rate", "deaths", "survivors", "return", "length", "illegal_actions"):
+        if name in summary:
+            value = f"{summary[name]:.1%}" if name == "win_rate" else f"{summary[name]:.3f}"
+            typer.echo(f"  {name.replace('_', ' '):<16} {value}")
+    for path in written:
+        if path is not None:
+            typer.echo(f"  written          {path}")

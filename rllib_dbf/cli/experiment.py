@@ -1,0 +1,115 @@
+"""An experiment: what to train, with every value's origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rllib_dbf.cli.errors import CommandError, one_line
+from rllib_dbf.cli.names import Algorithm, config_of, load_object
+from rllib_dbf.settings import SettingError, check_setting, find_setting, is_search_space
+from rllib_dbf.settings import apply_settings as apply
+
+STEPS = "num_env_steps_sampled_lifetime"
+DEFAULT_TEAM_STOP = {STEPS: 400_000}
+"""Where a team's training ends if nobody says otherwise: some minutes of SMAX on two cores."""
+
+
+class Given(NamedTuple):
+    """A value and where it was given."""
+
+    value: Any
+    origin: str
+
+
+@dataclass
+class Checkpointing:
+    """When a trial saves itself."""
+
+    frequency: int = 0
+    at_end: bool = True
+    keep: int | None = None
+
+
+@dataclass
+class Experiment:
+    """One experiment of a file or of the command line.
+
+    `given` lists settings in rising precedence, by the keys people wrote.
+    """
+
+    name: str
+    algorithm: Algorithm
+    env: Given
+    given: list[tuple[str, Given]] = field(default_factory=list)
+    stop: dict[str, Any] = field(default_factory=dict)
+    num_samples: int = 1
+    checkpointing: Checkpointing = field(default_factory=Checkpointing)
+    base_config: Any = None  # an AlgorithmConfig from a Python file
+    base_changes: set[str] = field(default_factory=set)  # attributes the file changed
+
+    def stop_criteria(self) -> dict[str, Any]:
+        """The stop criteria, or the stated default of team algorithms.
+
+        Raises:
+            CommandError: If there are none and there is no default.
+        """
+        if self.stop:
+            return self.stop
+        if self.algorithm.is_team:
+            return dict(DEFAULT_TEAM_STOP)
+        raise CommandError(
+            f"{self.algorithm.title} would train for ever; say when to stop, as"
+            " --stop-timesteps 100000, --stop-iters 10 or --stop-reward 150"
+        )
+
+
+def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, Any]]:
+    """Check every setting of an experiment and build its configuration (imports Ray).
+
+    Returns:
+        The configuration with every fixed value; each given setting (by bare name) with its
+        origin; and the search spaces, by attribute.
+
+    Raises:
+        CommandError: For an unknown setting, a value that does not fit, or values that do not
+            fit together.
+    """
+    config = experiment.base_config or config_of(experiment.algorithm)
+    try:
+        given = _normalised(config, experiment)
+        fixed = {k: v.value for k, v in given.items() if not is_search_space(v.value)}
+        searched = {k: v.value for k, v in given.items() if is_search_space(v.value)}
+        apply(config, fixed)
+        _validate(config, searched)
+    except (SettingError, ValueError, TypeError) as error:
+        raise CommandError(one_line(error)) from error
+    return config, given, searched
+
+
+def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
+    """Checked values by bare name; a later value replaces an earlier one."""
+    found: dict[str, Given] = {}
+    env = experiment.env
+    is_class = isinstance(env.value, str) and ":" in env.value and not experiment.algorithm.is_team
+    found["env"] = Given(load_object(env.value), env.origin) if is_class else env
+    for key, (value, origin) in experiment.given:
+        name = find_setting(config, key).name
+        try:
+            found[name] = Given(check_setting(config, key, value), origin)
+        except SettingError as error:
+            raise SettingError(f"{error} (given in {origin})") from error
+    return found
+
+
+def _validate(config: Any, searched: Mapping[str, Any]) -> None:
+    """Let the configuration judge itself, once for every value of a grid over one setting."""
+    trials = [{}] + [
+        {name: choice}
+        for name, space in searched.items()
+        if isinstance(space, Mapping)
+        for choice in space["grid_search"]
+    ]
+    for values in trials:
+        apply(config.copy(copy_frozen=False), values).validate()

@@ -1,0 +1,163 @@
+"""Live progress of trials: a Tune callback with a rich, a plain and a JSON display."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+
+from rllib_dbf.cli.readings import (
+    EPISODES,
+    LEARNER,
+    duration,
+    flatten,
+    fraction_done,
+    readings,
+    text_of,
+)
+from rllib_dbf.cli.stopping import Interruption
+
+SHOWN = ["epsilon", *EPISODES, *(f"eval_{n}" for n in EPISODES), *LEARNER]
+LABELS = {
+    "epsilon": "ε",
+    **EPISODES,
+    **{f"eval_{name}": f"greedy {label}" for name, label in EPISODES.items()},
+    **LEARNER,
+}
+
+
+@dataclass
+class View:
+    """What is known of one trial."""
+
+    name: str
+    status: str = "starting"
+    numbers: dict[str, float] = field(default_factory=dict)
+    steps_per_second: float | None = None
+    done: float | None = None  # fraction of the way to the stop criterion
+
+    def take(self, result: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
+        """Take in a result; numbers it lacks (evaluation is not in every one) stay."""
+        before = self.numbers.get("steps", 0.0)
+        now = readings(result)
+        self.numbers |= now
+        taken = result.get("time_this_iter_s") or 0.0
+        if "steps" in now and taken > 0:
+            self.steps_per_second = (now["steps"] - before) / taken
+        self.done = fraction_done(flatten(result), stop)
+        self.status = "training"
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left at the pace so far."""
+        spent = self.numbers.get("seconds")
+        if not spent or not self.done or self.status != "training":
+            return None
+        return spent * (1 - self.done) / self.done
+
+
+class Progress(Callback):
+    """Keeps a view of every trial and hands it to a display.
+
+    Args:
+        display: "rich", "plain", "json" or "none".
+        stop: The stop criteria, for the time left.
+        interruption: Told about Ctrl-C once Tune runs.
+    """
+
+    def __init__(self, display: str, stop: Mapping[str, Any], interruption: Interruption) -> None:
+        self.display = display
+        self.stop = dict(stop)
+        self.interruption = interruption
+        self.views: dict[str, View] = {}
+        self._live: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; a live display stays behind."""
+        return self.__dict__ | {"_live": None}
+
+    def setup(self, **info: Any) -> None:
+        """Start the display; Tune has installed its signal handler by now."""
+        self.interruption.listen(self._announce)
+        if self.display == "rich" and self._live is None:
+            from rllib_dbf.cli.panels import live
+
+            self._live = live(self.views)
+            self._live.start()
+
+    def _announce(self, text: str) -> None:
+        if self.display == "json":
+            print(f"rllib: {text}", file=sys.stderr, flush=True)
+        else:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text)
+        elif self.display != "none":
+            print(text, flush=True)
+
+    def _view(self, trial: Any) -> View:
+        return self.views.setdefault(trial.trial_id, View(name_of(trial)))
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial's process starts: Ray, workers and compilation take their time."""
+        view = self._view(trial)
+        if self.display == "plain" and view.status == "starting":
+            self._say(f"{view.name}: starting")
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
+    ) -> None:
+        """Show a result."""
+        view = self._view(trial)
+        view.take(result, self.stop)
+        if self.display == "plain":
+            self._say(plain_line(view))
+        elif self.display == "json":
+            line = {"trial": view.name, "time": time.time(), **view.numbers}
+            line["steps_per_second"] = view.steps_per_second
+            print(json.dumps(line), flush=True)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Mark a trial as done."""
+        self._view(trial).status = "stopped" if self.interruption.asked else "done"
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Mark a trial as failed; the command says why when it ends."""
+        self._view(trial).status = "failed"
+
+    def close(self) -> None:
+        """Leave the last picture on the screen and give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def name_of(trial: Any) -> str:
+    """A trial's name in a display: what distinguishes it from its siblings."""
+    tag = trial.experiment_tag or ""
+    number, _, values = tag.partition("_")
+    return f"trial {int(number) + 1 if number.isdigit() else 1}" + (
+        f" ({values})" if values else ""
+    )
+
+
+def plain_line(view: View) -> str:
+    """One line for a log file."""
+    parts = [f"{view.name}: {text_of('steps', view.numbers.get('steps', 0))} steps"]
+    if view.steps_per_second is not None:
+        parts.append(f"{view.steps_per_second:,.0f}/s")
+    parts += [
+        f"{LABELS[name]} {text_of(name, view.numbers[name])}"
+        for name in SHOWN
+        if name in view.numbers
+    ]
+    if view.eta is not None:
+        parts.append(f"{duration(view.eta)} left")
+    return " · ".join(parts)
