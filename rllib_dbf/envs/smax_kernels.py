@@ -8,15 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
-from functools import lru_cache
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from rllib_dbf.envs.jax_cache import use_persistent_cache
 from rllib_dbf.envs.smax_maps import ADDED_MAPS, UNIT_NAMES
 from rllib_dbf.envs.team_env import DRAW, LOSS, RUNNING, TIMEOUT, WIN
 
-with contextlib.redirect_stdout(io.StringIO()):  # JaxMARL 0.2.0 prints two lines when imported
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Swallow what JaxMARL 0.2.0 prints when imported, and undo its change of `sys.stdout`.
+
+    Its `mabrax_env` replaces `sys.stdout` and `sys.stderr` by the ones Python started with, which
+    would end any redirection of them for good (a progress display, pytest's capture).
+    """
+    saved = sys.stdout, sys.stderr, sys.__stdout__
+    sys.stdout = sys.__stdout__ = io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr, sys.__stdout__ = saved
+
+
+with _silence():
     import jax
     import jax.numpy as jnp
     from jaxmarl.environments.smax import HeuristicEnemySMAX
@@ -71,7 +88,7 @@ class Kernels(NamedTuple):
     place: Callable  # numpy array -> JAX array
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernels(rules: Rules) -> Kernels:
     """The compiled functions of a task, made once per process."""
     simulator = make_simulator(rules)
@@ -103,7 +120,7 @@ def make_simulator(rules: Rules) -> HeuristicEnemySMAX:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def step_kernel(rules: Rules, num_envs: int) -> Callable:
     """The compiled step of a batch, made once per process, task and batch size.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -27,6 +27,7 @@ World = dict[str, ndarray]
 """All variables of a batch of games; the first axis of each is B. "alive" is one of them."""
 
 
+@runtime_checkable
 class Game(Protocol):
     """Rules of a toy, as functions of whole batches; randomness is drawn from the seeds."""
 
