@@ -141,20 +141,25 @@ def _default(values: Mapping[str, Any], name: str) -> Any:
 def find_setting(config: Any, key: str) -> Setting:
     """The setting a key names: `gamma_b`, or with its section `training.gamma_b`.
 
+    Its default is left out: only `settings_of` looks at values.
+
     Raises:
         SettingError: If there is none.
     """
-    settings = settings_of(config)
+    config_class = config if isinstance(config, type) else type(config)
+    known = _signatures(config_class)
     section, _, name = key.rpartition(".")
-    found = settings.get(name)
+    found = None
+    if name in known:
+        where, annotation, doc = known[name]
+        found = Setting(name, where, annotation, UNSET, doc)
     if found and section in ("", found.section):
         return found
-    owner = config.__name__ if isinstance(config, type) else type(config).__name__
     if found:
         raise SettingError(f"setting {key!r} is unknown; {name!r} stands in {found.section!r}.")
     raise SettingError(
-        f"setting {key!r} is unknown to {owner}.{suggestion(name, list(settings))}"
-        f" `rllib list settings` shows all {len(settings)}."
+        f"setting {key!r} is unknown to {config_class.__name__}.{suggestion(name, list(known))}"
+        f" `rllib list settings` shows all {len(known)}."
     )
 
 
@@ -166,6 +171,8 @@ def check_setting(config: Any, key: str, value: Any) -> Any:
     Raises:
         SettingError: If the setting does not exist or the value does not fit its type.
     """
+    if key.startswith("__") and key.endswith("__"):
+        return value  # Tune's bookkeeping (`__stdout_file__`, …) travels among a trial's settings
     setting = find_setting(config, key)
     if isinstance(value, Mapping) and set(value) == {"grid_search"}:
         choices = value["grid_search"]

@@ -17,9 +17,9 @@ def show(experiment: Experiment, *, as_json: bool) -> None:
     Raises:
         CommandError: As training would.
     """
-    import rllib_dbf
+    from rllib_dbf.cli.running import load_ray
 
-    rllib_dbf.register()
+    load_ray(verbose=0)
     config, given, _ = resolve(experiment)
     rows = _rows(experiment, config, given)
     if as_json:

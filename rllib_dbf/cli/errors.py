@@ -29,8 +29,9 @@ def cause_of(error: BaseException) -> str:
     """The innermost error of a failed trial in one line.
 
     Ray wraps an exception of a worker into others whose text is the worker's traceback; the line
-    that names the cause is the last that starts like an exception.
+    that names the cause is the last that starts like an exception, before cleaning up raised more.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error).partition("During handling of the above exception")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [x for x in lines if re.match(r"^([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Exit)\b", x)]
     return one_line(named[-1] if named else (lines[-1] if lines else type(error).__name__))

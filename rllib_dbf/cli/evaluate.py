@@ -37,12 +37,9 @@ def evaluate(
         raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
     if render is not None and render.suffix != ".gif":
         raise CommandError(f"--render {str(render)!r} must end in .gif")
-    from rllib_dbf.cli.running import quieten
+    from rllib_dbf.cli.running import load_ray
 
-    quieten(verbose)
-    import rllib_dbf
-
-    rllib_dbf.register()
+    load_ray(verbose)
     state = config_state(path)
     if "preset" in state:
         rows = _play_team(path, episodes, seed, render)

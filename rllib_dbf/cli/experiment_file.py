@@ -111,9 +111,9 @@ def _read_checkpointing(where: str, given: Mapping[str, Any]) -> Checkpointing:
 
 def _read_python(path: Path, algo: str | None, env: str | None) -> Experiment:
     """A Python file that defines `config` (an AlgorithmConfig) and perhaps `stop` (a dict)."""
-    import rllib_dbf
+    from rllib_dbf.cli.running import load_ray
 
-    rllib_dbf.register()
+    load_ray(verbose=0)
     sys.path.insert(0, str(path.parent.resolve()))
     content = runpy.run_path(str(path))
     config = content.get("config")

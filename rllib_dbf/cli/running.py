@@ -51,10 +51,7 @@ def run_all(experiments: list[tuple[Experiment, Path]], options: RunOptions) -> 
     Raises:
         CommandError: If an experiment's settings are wrong, before any of them starts.
     """
-    quieten(options.verbose)
-    import rllib_dbf
-
-    rllib_dbf.register()
+    load_ray(options.verbose)
     resolved = [resolve(experiment) for experiment, _ in experiments]
     _start_ray(options.verbose)
     codes = []
@@ -65,14 +62,24 @@ def run_all(experiments: list[tuple[Experiment, Path]], options: RunOptions) -> 
     return max(codes)
 
 
+def load_ray(verbose: int) -> None:
+    """Import Ray quietly and make our names known to it."""
+    quieten(verbose)
+    import rllib_dbf
+
+    rllib_dbf.register()
+    quieten(verbose)  # Ray sets the levels of its loggers when it is imported
+
+
 def quieten(verbose: int) -> None:
-    """Keep Ray's own chatter off the screen; must come before Ray is imported."""
+    """Keep Ray's own chatter off the screen; before Ray is imported, and again after."""
     if verbose:
         return
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
     warnings.filterwarnings("ignore")
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    for logger in ("ray", "ray.rllib", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
 
 
 def _start_ray(verbose: int) -> None:

@@ -43,7 +43,8 @@ def summarise(experiment: Experiment, directory: Path, results: Any) -> None:
     _print_paths(console, paths)
     if checkpoint is not None:
         console.print("\nPlay more episodes with it:")
-        console.print(f"  rllib evaluate {shlex.quote(short(checkpoint))} --episodes 100 --seed 1")
+        target = directory if len(finished) == 1 else checkpoint  # a run means its latest one
+        console.print(f"  rllib evaluate {shlex.quote(short(target))} --episodes 100 --seed 1")
 
 
 def short(path: Path) -> str:
