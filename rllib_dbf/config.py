@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from ray.tune.result import TRIAL_INFO
 
 from rllib_dbf.loss_terms import BarrierSettings
 from rllib_dbf.presets import PRESETS
@@ -129,7 +131,7 @@ class DBFConfig(AlgorithmConfig):
         importance_clip: float = NotProvided,
         max_gradient_ratio: float = NotProvided,
         **kwargs: Any,
-    ) -> Self:
+    ) -> DBFConfig:
         """Sets the training settings.
 
         Args:
@@ -181,13 +183,23 @@ class DBFConfig(AlgorithmConfig):
             This updated configuration.
         """
         own = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
-        super().training(**kwargs)
-        if preset is not NotProvided:
-            self._take_row(preset)
+        super().training(**{name: self._checked(name, value) for name, value in kwargs.items()})
+        own = {name: value for name, value in own.items() if value is not NotProvided}
+        if "preset" in own:
+            self._take_row(own.pop("preset"))
         for name, value in own.items():
-            if value is not NotProvided and name != "preset":
-                setattr(self, name, value)
+            setattr(self, name, self._checked(name, value))
         return self
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value, normalised, of a known setting.
+
+        Raises:
+            SettingError: If there is no such setting, or the value is not of its type.
+        """
+        from rllib_dbf.settings import check_setting
+
+        return check_setting(self, name, value)
 
     def _take_row(self, preset: str) -> None:
         row = PRESETS[preset.lower()]
@@ -196,18 +208,25 @@ class DBFConfig(AlgorithmConfig):
             setattr(self, part, getattr(row, part))
         self.n_quantiles = self.n_target_quantiles = row.n_quantiles
 
-    def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
+    def update_from_dict(self, config_dict: Mapping[str, Any]) -> DBFConfig:
         """As RLlib's, but an unknown or mistyped setting is an error, and `preset` comes first."""
-        from rllib_dbf.settings import check_setting
-
         rest = dict(config_dict)
         if "preset" in rest:
             self.training(preset=rest.pop("preset"))
-        for key in rest:
-            if not hasattr(self, key):
-                check_setting(type(self), key, rest[key])
+        for name, value in rest.items():
+            attribute = self._translate_special_keys(name, warn_deprecated=False)
+            rest[name] = self._checked_if_new(attribute, value)
         super().update_from_dict(rest)
         return self
+
+    def _checked_if_new(self, name: str, value: Any) -> Any:
+        from rllib_dbf.settings import settings_of
+
+        # RLlib passes whole configurations through here, internal attributes included.
+        internal = hasattr(self, name) and name not in settings_of(self)
+        if internal or name == TRIAL_INFO or _same(getattr(self, name, NotProvided), value):
+            return value
+        return self._checked(name, value)
 
     @property
     def share_taus(self) -> bool:
@@ -222,7 +241,7 @@ class DBFConfig(AlgorithmConfig):
             estimator=self.barrier_estimator,
             gamma_b=self.gamma_b,
             lambda_b=self.lambda_b,
-            omega=n_agents - 1 if self.omega is None else self.omega,
+            omega=float(n_agents - 1 if self.omega is None else self.omega),
             temperature=self.policy_temperature,
             baseline=self.barrier_baseline,
             importance_clip=self.importance_clip,
@@ -267,3 +286,9 @@ class DBFConfig(AlgorithmConfig):
 
     def build_learner_connector(self, *args: Any, **kwargs: Any) -> None:
         """No connectors: the learner takes whole `TrainBatch`es."""
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether b may replace a without a look at its type: equal scalars, or alike objects."""
+    scalar = isinstance(b, str | int | float)
+    return type(a) is type(b) and (bool(a == b) if scalar else not isinstance(b, list | tuple))

@@ -55,7 +55,11 @@ class EpisodeReplay:
     @property
     def nbytes(self) -> int:
         """Bytes of memory committed to rows."""
-        return sum(a.nbytes // len(a) for a in self._fields.values()) * self._used_rows
+        return self._bytes_per_row * self._used_rows
+
+    @property
+    def _bytes_per_row(self) -> int:
+        return sum(a.nbytes // len(a) for a in self._fields.values())
 
     def add(self, episodes: list[TeamEpisode]) -> None:
         """Store finished episodes; the oldest make room."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from rllib_dbf.nets.utility import Memory
 _SEED_BLOCK = 64  # seeds announced to the environment at a time, so that it may reset in bulk
 
 
+@runtime_checkable
 class Policy(Protocol):
     """What the sampler needs of a team: scores for every action, and its recurrent memory."""
 

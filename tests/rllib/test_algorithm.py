@@ -1,0 +1,122 @@
+"""The Algorithm as a whole, on real environments and real Ray."""
+
+import numpy as np
+import pytest
+
+from rllib_dbf.learner import NonFiniteUpdateError
+from rllib_dbf.metrics import EPISODE_METRICS, LEARNER_METRICS
+from rllib_dbf.presets import PRESETS
+from tests.rllib.small import small, weights
+
+TOYS = ["toy/two_step", "toy/pit_corridor"]
+
+
+def finite(results: dict) -> bool:
+    numbers = results["learners"]["default_policy"]
+    return all(np.isfinite(v) for v in numbers.values() if isinstance(v, float))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_trains_two_iterations_and_reports_its_metrics(preset):
+    algo = small(preset).build_algo()
+    before = weights(algo)
+    for _ in range(2):
+        results = algo.train()
+    after = weights(algo)
+    assert any(not np.array_equal(before[k], after[k]) for k in before if k.startswith("utility"))
+    assert finite(results)
+    runner, evaluation = results["env_runners"], results["evaluation"]["env_runners"]
+    barrier = PRESETS[preset].barrier_estimator != "off"
+    optional = {"win_rate", "deaths_in_wins_mean"}
+    assert set(EPISODE_METRICS) - optional <= set(runner)
+    assert set(EPISODE_METRICS) - optional - {"epsilon"} <= set(evaluation)
+    expected = [m for m in LEARNER_METRICS if barrier or not m.startswith(("barr", "gate", "gradient_"))]
+    assert set(expected) <= set(results["learners"]["default_policy"])
+    assert runner["illegal_actions"] == evaluation["illegal_actions"] == 0
+    assert evaluation["num_episodes"] == 5
+    algo.stop()
+
+
+def test_the_same_seed_gives_identical_results_and_another_seed_does_not():
+    def run(seed):
+        algo = small("dbf", seed=seed).build_algo()
+        results = [algo.train() for _ in range(3)]
+        figures = [
+            (r["env_runners"]["episode_return_mean"], r["learners"]["default_policy"]["td_loss"])
+            for r in results
+        ]
+        final = weights(algo)
+        algo.stop()
+        return figures, final
+
+    (figures, final), (again, final_again), (other, _) = run(3), run(3), run(4)
+    assert figures == again
+    assert all(np.array_equal(final[k], final_again[k]) for k in final)
+    assert figures != other
+
+
+def test_the_barrier_off_control_equals_a_zero_gradient_up_to_beta():
+    """With β_Q = 1 the zero-gradient control takes exactly the steps of no barrier at all."""
+    plain = small("dmix").build_algo()
+    control = small(
+        "dmix", barrier_estimator="zero", gradient_combination="pcgrad", beta_q=1.0
+    ).build_algo()
+    for _ in range(2):
+        plain.train(), control.train()
+    a, b = weights(plain), weights(control)
+    assert all(np.allclose(a[k], b[k], rtol=0, atol=1e-6) for k in a)
+    plain.stop(), control.stop()
+
+
+def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights():
+    algo = small("qmix").build_algo()
+    algo.train()
+    before = weights(algo)
+    algo.replay._fields["reward"][:] = np.inf
+    with pytest.raises(NonFiniteUpdateError, match=r"update \d+: the gradient norm is nan.*lr"):
+        algo.train()
+    after = weights(algo)
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+    algo.stop()
+
+
+def test_a_barrier_on_an_environment_without_deaths_is_refused():
+    with pytest.raises(ValueError, match="toy/two_step.*reports none.*barrier_estimator='off'"):
+        small("dbf", env="toy/two_step").build_algo()
+
+
+def test_targets_are_copied_every_so_many_collected_episodes():
+    algo = small("qmix", target_update_interval=10_000).build_algo()
+    algo.train()
+    w = weights(algo)
+    assert not np.array_equal(w["utility.head.out.weight"], w["target_utility.head.out.weight"])
+    algo.stop()
+    algo = small("qmix", target_update_interval=1).build_algo()
+    algo.train()
+    w = weights(algo)
+    assert np.array_equal(w["utility.head.out.weight"], w["target_utility.head.out.weight"])
+    algo.stop()
+
+
+def test_updates_are_paid_for_by_episodes():
+    algo = small("qmix", episodes_per_update=4, learning_starts=12).build_algo()
+    algo.train()
+    episodes = algo.replay.episodes_added
+    assert algo._updates_made == (episodes - 12) // 4 + 1
+    algo.stop()
+
+
+def test_the_module_acts_by_itself_as_rllib_expects():
+    """forward_inference on an exported module gives legal greedy joint actions and new state."""
+    import torch
+
+    algo = small("dbf").build_algo()
+    module, env = algo.get_module(), algo.env_runner.env
+    step = env.reset(np.ones(8, bool), np.arange(8))
+    state = {k: v.expand(8, *v.shape) for k, v in module.get_initial_state().items()}
+    obs = {"obs": torch.from_numpy(step.obs.copy()), "avail": torch.from_numpy(step.avail.copy())}
+    out = module.forward_inference({"obs": obs, "state_in": state})
+    actions = out["actions"].numpy()
+    assert np.take_along_axis(step.avail, actions[..., None], -1).all()
+    assert out["state_out"]["hidden"].shape == (8, env.spec.n_agents, 64)
+    algo.stop()

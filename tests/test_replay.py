@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+import torch
+
+from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.replay import EpisodeReplay
+
+N, A, O, S = 5, 7, 3, 17
+
+
+def episode(length: int, number: int, *, terminated: bool = True) -> TeamEpisode:
+    """An episode whose every observation, reward and state holds its number."""
+    states = length + 1
+    return TeamEpisode(
+        obs=np.full((states, N, O), number, np.float32),
+        state=np.full((states, S), number, np.float32),
+        avail=np.ones((states, N, A), bool),
+        alive=np.ones((states, N), bool),
+        deaths=np.zeros(states, np.int16),
+        actions=np.full((length, N), number % A, np.int16),
+        behaviour_prob=np.full((length, N), 0.5, np.float32),
+        reward=np.full(length, number, np.float32),
+        terminated=terminated,
+        truncated=not terminated,
+        outcome="end",
+        seed=number,
+    )
+
+
+def filled(lengths, capacity=100) -> EpisodeReplay:
+    replay = EpisodeReplay(capacity, episode_limit=13)
+    replay.add([episode(length, i + 1) for i, length in enumerate(lengths)])
+    return replay
+
+
+def test_a_sample_is_trimmed_to_its_longest_episode_and_padded_with_legal_zeros():
+    replay = filled([3, 5])
+    batch = replay.latest(2)
+    assert batch.obs.shape == (2, 6, N, O)
+    assert batch.mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert batch.reward.tolist() == [[1, 1, 1, 0, 0], [2, 2, 2, 2, 2]]
+    assert batch.terminated.tolist() == [[False, False, True, False, False], [False] * 4 + [True]]
+    assert batch.obs[0, 4:].abs().sum() == 0
+    assert batch.obs[0, 3].eq(1).all(), "the last state of an episode is real"
+    assert batch.avail.any(dim=-1).all(), "every avail row needs a legal action"
+    assert batch.actions.dtype == torch.int64
+
+
+def test_a_truncated_episode_has_no_terminated_step():
+    replay = EpisodeReplay(4, episode_limit=13)
+    replay.add([episode(3, 1, terminated=False)])
+    assert not replay.latest(1).terminated.any()
+
+
+def test_the_oldest_episodes_make_room_and_their_rows_are_reused():
+    replay = filled([13] * 10 + [2] * 300, capacity=10)
+    assert len(replay) == 10
+    assert replay.episodes_added == 310
+    assert replay.stored_steps == 20
+    rows_in_use = replay.nbytes // replay._bytes_per_row
+    assert rows_in_use <= 1 + 10 * 14, "rows of evicted episodes must be used again"
+    assert sorted(replay.latest(10).reward[:, 0].tolist()) == list(range(301, 311))
+
+
+def test_latest_gives_the_newest_in_order():
+    assert filled([2] * 9).latest(3).reward[:, 0].tolist() == [7, 8, 9]
+    assert filled([2] * 2).latest(3).reward[:, 0].tolist() == [1, 2]
+
+
+def test_every_episode_is_drawn_equally_often_and_never_twice_in_a_sample():
+    replay, rng = filled([2] * 10), np.random.default_rng(0)
+    counts = np.zeros(10)
+    for _ in range(2000):
+        drawn = replay.sample(5, rng).reward[:, 0].long().numpy() - 1
+        assert len(set(drawn)) == 5
+        counts[drawn] += 1
+    assert np.abs(counts / 1000 - 1).max() < 0.08  # five standard deviations
+
+
+def test_asking_for_more_than_is_stored_says_so():
+    with pytest.raises(ValueError, match="asked for 8 episodes, but only 3 are stored"):
+        filled([2] * 3).sample(8, np.random.default_rng(0))
+
+
+def test_saved_and_loaded_the_store_gives_the_same_samples(tmp_path):
+    replay = filled([4, 2, 9, 3, 13, 1], capacity=4)
+    replay.save(tmp_path / "replay.npz")
+    other = EpisodeReplay(4, episode_limit=13)
+    other.load(tmp_path / "replay.npz")
+    for store in (replay, other):
+        store.add([episode(6, 99)])
+    mine = replay.sample(4, np.random.default_rng(3))
+    theirs = other.sample(4, np.random.default_rng(3))
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert other.episodes_added == 7
+
+
+def test_memory_is_what_was_played_not_the_time_limit():
+    replay = EpisodeReplay(1000, episode_limit=1000)
+    replay.add([episode(4, i) for i in range(1000)])
+    assert replay.nbytes == replay._bytes_per_row * (1 + 1000 * 5)

@@ -1,0 +1,106 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from rllib_dbf.envs import make_env
+from rllib_dbf.evaluation import play_episodes
+from rllib_dbf.nets.utility import Memory
+from rllib_dbf.runner import EpsilonSchedule
+from rllib_dbf.sampler import Sampler
+
+
+class FixedPolicy:
+    """Prefers action 1, then 0; counts the steps each agent has played in its memory."""
+
+    def initial_memory(self, rows):
+        return Memory(torch.zeros(rows, 1), torch.zeros(rows, 0))
+
+    def scores(self, obs, last_actions, avail, memory):
+        scores = -torch.arange(avail.shape[-1]).float().sub(1).abs()
+        return scores.expand(avail.shape).clone(), memory._replace(hidden=memory.hidden + 1)
+
+
+def sampler(env="toy/pit_corridor", envs=7, epsilon=0.3, seed=0) -> Sampler:
+    rng = np.random.default_rng(seed)
+    return Sampler(make_env(env, envs), FixedPolicy(), lambda _: epsilon, rng, itertools.count())
+
+
+def episodes(s: Sampler, n: int):
+    while len(s.finished) < n:
+        s.step()
+    return s.take_finished(n)
+
+
+def test_episodes_are_whole_legal_and_carry_the_probability_of_their_actions():
+    for e in episodes(sampler(), 40):
+        assert len(e.obs) == len(e.reward) + 1 == len(e.actions) + 1
+        assert e.terminated != e.truncated
+        assert e.illegal_actions == 0
+        legal = np.take_along_axis(e.avail[:-1], e.actions[..., None].astype(int), -1)
+        assert legal.all()
+        forced = e.avail[:-1].sum(-1) == 1
+        assert np.allclose(e.behaviour_prob[forced], 1.0)
+        assert e.deaths.sum() == (~e.alive[-1]).sum()
+
+
+def test_behaviour_probabilities_are_those_of_epsilon_greedy():
+    """Monte Carlo: how often the greedy action is taken matches the probability recorded."""
+    first = [e for e in episodes(sampler(epsilon=0.5), 3000)]
+    legal = first[0].avail[0, 0].sum()
+    taken = np.array([e.actions[0, 0] == 1 for e in first])
+    expected = 0.5 / legal + 0.5
+    assert abs(taken.mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / len(first))
+    assert np.allclose([e.behaviour_prob[0, 0] for e, t in zip(first, taken) if t], expected)
+    assert np.allclose([e.behaviour_prob[0, 0] for e, t in zip(first, taken) if not t], 0.5 / legal)
+
+
+def test_memory_and_last_action_start_afresh_with_each_episode():
+    s = sampler(envs=3)
+    for _ in range(50):
+        s.step()
+        assert np.array_equal(s._memory.hidden.view(3, -1)[:, 0].numpy(), s._t)
+        assert (s._last[s._t == 0] == -1).all()
+
+
+def test_the_same_seed_gives_the_same_episodes():
+    one, two = (episodes(sampler(), 30) for _ in range(2))
+    assert all(np.array_equal(a.actions, b.actions) for a, b in zip(one, two, strict=True))
+
+
+def test_a_restored_sampler_continues_exactly():
+    s = sampler()
+    for _ in range(5):
+        s.step()
+    state, rng = s.get_state(), s.rng.bit_generator.state
+    expected = episodes(s, 20)
+    other = sampler(seed=1)
+    other.set_state(state)
+    other.rng.bit_generator.state = rng
+    other._seeds = itertools.count(64)
+    for a, b in zip(expected, episodes(other, 20), strict=True):
+        assert np.array_equal(a.obs, b.obs)
+        assert np.array_equal(a.actions, b.actions)
+        assert a.seed == b.seed
+
+
+@pytest.mark.parametrize("envs", [1, 4, 32])
+def test_evaluation_plays_each_seed_once_whatever_the_batch(envs):
+    env = make_env("toy/pit_corridor", envs)
+    seeds = [5, 3, 1000, 7, 8, 9, 10, 11, 12]
+    played = play_episodes(env, FixedPolicy(), seeds, lambda _: 0.0, np.random.default_rng(0))
+    assert [e.seed for e in played] == seeds
+    alone = make_env("toy/pit_corridor", 1)
+    for e in played[:3]:
+        (same,) = play_episodes(
+            alone, FixedPolicy(), [e.seed], lambda _: 0.0, np.random.default_rng(1)
+        )
+        assert np.array_equal(e.obs, same.obs)
+        assert np.array_equal(e.reward, same.reward)
+
+
+def test_epsilon_follows_its_points():
+    epsilon = EpsilonSchedule([(0, 1.0), (100, 0.2)])
+    assert [epsilon(t) for t in (0.0, 50.0, 100.0, 1e9)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert EpsilonSchedule(0.1)(7.0) == pytest.approx(0.1)
