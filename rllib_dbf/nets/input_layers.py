@@ -207,6 +207,7 @@ class FactoredHypernetInput(nn.Module):
         self, prepared: Float[Tensor, "*L CH"], quantiles: Float[Tensor, "*L M"]
     ) -> Float[Tensor, "*L H"]:
         """The bases mixed by the coefficients of `quantiles`."""
-        coefficients = F.relu(self.coefficients(quantiles)).unsqueeze(-2)  # [*L, 1, C]
-        bases = prepared.unflatten(-1, (coefficients.shape[-1], -1))  # [*L, C, H]
-        return (coefficients @ bases).squeeze(-2) + self.bias
+        coefficients = F.relu(self.coefficients(quantiles)).unsqueeze(-1)  # [*L, C, 1]
+        bases = prepared.unflatten(-1, (coefficients.shape[-2], -1))  # [*L, C, H]
+        # Not a batched matmul: thousands of 1 x C products, four times slower.
+        return (coefficients * bases).sum(dim=-2) + self.bias

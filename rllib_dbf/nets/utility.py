@@ -122,7 +122,8 @@ class RecurrentUtility(nn.Module):
         hidden = self._advance(x, memory)
         quantiles = memory.quantiles
         if self.uses_quantiles:
-            quantiles = self._greedy_quantiles(hidden, avail.flatten(0, 1), self._memory_phi())
+            readout = self._quantile_readout()
+            quantiles = self._greedy_quantiles(hidden, avail.flatten(0, 1), readout)
         return hidden.view(obs.shape[0], obs.shape[1], -1), Memory(hidden, quantiles)
 
     def _advance(self, x: Tensor, memory: Memory) -> Tensor:
@@ -135,20 +136,25 @@ class RecurrentUtility(nn.Module):
     @torch.no_grad()
     def _replay_quantiles(self, x: Tensor, avail: Tensor, memory: Memory) -> Tensor:
         """The quantiles remembered on entering each step, [T, R, M]."""
-        phi = self._memory_phi()
+        readout = self._quantile_readout()
         quantiles = [memory.quantiles]
         for x_t, avail_t in zip(x[:-1].unbind(), avail[:-1].unbind(), strict=True):
             hidden = self._advance(x_t, memory)
-            memory = Memory(hidden, self._greedy_quantiles(hidden, avail_t, phi))
+            memory = Memory(hidden, self._greedy_quantiles(hidden, avail_t, readout))
             quantiles.append(memory.quantiles)
         return torch.stack(quantiles)
 
-    def _memory_phi(self) -> Tensor:
-        return self.head.embed(self.memory_tau)  # [M, H]
+    def _quantile_readout(self) -> tuple[Tensor, Tensor]:
+        """φ at the remembered fractions, [H, M], and the weights that give mean returns, [A, H]."""
+        phi = self.head.embed(self.memory_tau)  # [M, H]
+        return phi.t(), self.head.out.weight * phi.mean(dim=0)
 
-    def _greedy_quantiles(self, hidden: Tensor, avail: Tensor, phi: Tensor) -> Tensor:
+    def _greedy_quantiles(
+        self, hidden: Tensor, avail: Tensor, readout: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """Quantiles of the available action of greatest mean, [R, M]."""
+        phi, mean_weight = readout
         out = self.head.out
-        mean = F.linear(hidden, out.weight * phi.mean(dim=0), out.bias)
-        action = greedy_actions(mean, avail)
-        return (hidden * out.weight[action]) @ phi.t() + out.bias[action].unsqueeze(-1)
+        action = greedy_actions(F.linear(hidden, mean_weight, out.bias), avail)
+        weighted = hidden * F.embedding(action, out.weight)
+        return torch.addmm(out.bias[action].unsqueeze(-1), weighted, phi)
