@@ -39,6 +39,8 @@ with _silence():
     from jaxmarl.environments.smax import HeuristicEnemySMAX
     from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, Scenario
 
+    from rllib_dbf.envs.jax_threefry import STRAIGHT_THREEFRY
+
 use_persistent_cache(jax)
 
 OWN_FEATURES = 10
@@ -182,8 +184,9 @@ def unpack(template: Any, flat: jax.Array) -> Any:
 
 def _start(simulator: HeuristicEnemySMAX, seed: jax.Array) -> tuple[Battle, Sight]:
     """A new battle from a seed."""
-    key, reset_key = jax.random.split(jax.random.PRNGKey(seed))
+    key, reset_key = jax.random.split(jax.random.key(seed, impl=STRAIGHT_THREEFRY))
     _, state = simulator.reset(reset_key)
+    key = jax.random.key_data(key)
     return _look(simulator, state.state, state.enemy_policy_state, key, jnp.int32(RUNNING))
 
 
@@ -192,7 +195,7 @@ def _step(simulator: HeuristicEnemySMAX, battle: Battle, actions: jax.Array):
     n = simulator.num_allies
     everyone = jnp.concatenate([actions.astype(jnp.int32), battle.enemy_actions])
     _, units, rewards, dones, _ = simulator.step_env_no_decode(
-        battle.world_key, battle.units, simulator._decode_discrete_actions(everyone)
+        _as_key(battle.world_key), battle.units, simulator._decode_discrete_actions(everyone)
     )
     over = battle.outcome != RUNNING
     units = jax.tree.map(lambda new, old: jnp.where(over, old, new), units, battle.units)
@@ -216,12 +219,17 @@ def _look(simulator: HeuristicEnemySMAX, units: Any, enemy_memory: Any, key, out
     seen = simulator._env.get_obs(units)
     seen = jnp.stack([seen[agent] for agent in simulator.all_agents])
     avail = simulator._env.get_avail_actions(units)
-    key, step_key = jax.random.split(key)
+    key, step_key = jax.random.split(_as_key(key))
     world_key, enemy_key = jax.random.split(step_key)
     decisions, enemy_memory = simulator.get_enemy_actions(enemy_key, enemy_memory, seen[n:])
     enemy_actions = jnp.stack([decisions[agent] for agent in simulator.enemy_agents])
     battle = Battle(
-        units, _strong(enemy_memory), enemy_actions.astype(jnp.int32), world_key, key, outcome
+        units=_strong(units),
+        enemy_memory=_strong(enemy_memory),
+        enemy_actions=enemy_actions.astype(jnp.int32),
+        world_key=jax.random.key_data(world_key),
+        key=jax.random.key_data(key),
+        outcome=outcome,
     )
     sight = Sight(
         obs=seen[:n],
@@ -231,7 +239,12 @@ def _look(simulator: HeuristicEnemySMAX, units: Any, enemy_memory: Any, key, out
         avail=jnp.stack([avail[agent] for agent in simulator.agents]) > 0,
         alive=units.unit_alive[:n],
     )
-    return battle._replace(units=_strong(units)), sight
+    return battle, sight
+
+
+def _as_key(words: jax.Array) -> jax.Array:
+    """Two numbers as a key of the generator that XLA can fuse."""
+    return jax.random.wrap_key_data(words, impl=STRAIGHT_THREEFRY)
 
 
 def _strong(tree: Any) -> Any:
