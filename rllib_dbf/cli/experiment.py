@@ -82,8 +82,8 @@ def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, An
         fixed = {k: v.value for k, v in given.items() if not is_search_space(v.value)}
         searched = {k: v.value for k, v in given.items() if is_search_space(v.value)}
         apply(config, fixed)
-        _validate(config, searched)
-    except (SettingError, ValueError, TypeError) as error:
+        _validate(config, searched, _reports_deaths(experiment, config))
+    except (SettingError, ValueError, TypeError, ImportError) as error:
         raise CommandError(one_line(error)) from error
     return config, given, searched
 
@@ -103,8 +103,28 @@ def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
     return found
 
 
-def _validate(config: Any, searched: Mapping[str, Any]) -> None:
+def _reports_deaths(experiment: Experiment, config: Any) -> bool:
+    """Whether the team's environment reports deaths; made once to see that it can be made.
+
+    Raises:
+        ValueError: If the environment does not have an option.
+        ImportError: If its simulator is not installed.
+    """
+    if not experiment.algorithm.is_team:
+        return False
+    from rllib_dbf.envs import make_env
+
+    env = make_env(config.env, 1, **config.env_config)
+    reports = env.spec.reports_deaths
+    env.close()
+    return reports
+
+
+def _validate(config: Any, searched: Mapping[str, Any], reports_deaths: bool) -> None:
     """Let the configuration judge itself, once for every value of a grid over one setting."""
+    from rllib_dbf.config import DBFConfig
+    from rllib_dbf.validation import validate_task
+
     trials = [{}] + [
         {name: choice}
         for name, space in searched.items()
@@ -112,4 +132,7 @@ def _validate(config: Any, searched: Mapping[str, Any]) -> None:
         for choice in space["grid_search"]
     ]
     for values in trials:
-        apply(config.copy(copy_frozen=False), values).validate()
+        trial = apply(config.copy(copy_frozen=False), values)
+        trial.validate()
+        if isinstance(trial, DBFConfig):
+            validate_task(trial, reports_deaths)

@@ -84,6 +84,8 @@ class Progress(Callback):
     def setup(self, **info: Any) -> None:
         """Start the display; Tune has installed its signal handler by now."""
         self.interruption.listen(self._announce)
+        if self.display == "plain":
+            self._say("starting Ray's workers and the environment")
         if self.display == "rich" and self._live is None:
             from rllib_dbf.cli.panels import live
 
@@ -107,9 +109,7 @@ class Progress(Callback):
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial's process starts: Ray, workers and compilation take their time."""
-        view = self._view(trial)
-        if self.display == "plain" and view.status == "starting":
-            self._say(f"{view.name}: starting")
+        self._view(trial)
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **info: Any

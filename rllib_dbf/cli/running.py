@@ -139,8 +139,7 @@ def _run(
     quieten(options.verbose)  # Tune resets its loggers
     code = _exit_code(results, directory, interruption.asked, options)
     criteria.check()
-    if display not in ("json", "none"):
-        summarise(experiment, directory, results)
+    summarise(experiment, directory, results, display)
     return code
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,16 +19,33 @@ CURVE = "learning_curve.png"
 REPLAY = "replay.gif"
 
 
-def summarise(experiment: Experiment, directory: Path, results: Any) -> None:
-    """Print the end of a run and draw its pictures."""
-    from rllib_dbf.cli.curve import draw_curves
-
-    console = Console(highlight=False, soft_wrap=True)
+def summarise(experiment: Experiment, directory: Path, results: Any, display: str) -> None:
+    """Draw a run's pictures and print how it ended, as the display asks."""
     finished = [result for result in results if result.metrics and "config" in result.metrics]
     if not finished:
         return
+    console = Console(highlight=False, soft_wrap=True, quiet=display in ("json", "none"))
     console.print()
     console.print(_table(finished))
+    paths = _pictures_and_paths(experiment, directory, finished, console)
+    console.print()
+    for label, path in paths.items():
+        console.print(f"{label:<15} {short(path)}")
+    if "checkpoint" in paths:
+        target = directory if len(finished) == 1 else paths["checkpoint"]
+        console.print("\nPlay more episodes with it (a run means its latest checkpoint):")
+        console.print(f"  rllib evaluate {shlex.quote(short(target))} --episodes 100 --seed 1")
+    if display == "json":
+        trials = {_label(i, r): readings(r.metrics) for i, r in enumerate(finished)}
+        print(json.dumps({"done": trials, **{k: str(v) for k, v in paths.items()}}), flush=True)
+
+
+def _pictures_and_paths(
+    experiment: Experiment, directory: Path, finished: list[Any], console: Console
+) -> dict[str, Path]:
+    """Draw the learning curve and the replay; where everything lies."""
+    from rllib_dbf.cli.curve import draw_curves
+
     frames = {_label(i, r): r.metrics_dataframe for i, r in enumerate(finished)}
     frames = {label: frame for label, frame in frames.items() if frame is not None}
     title = f"{experiment.algorithm.title} on {experiment.env.value}"
@@ -40,11 +59,7 @@ def summarise(experiment: Experiment, directory: Path, results: Any) -> None:
         replay = _replay(experiment, checkpoint, directory / REPLAY, console)
         if replay is not None:
             paths["replay"] = replay
-    _print_paths(console, paths)
-    if checkpoint is not None:
-        console.print("\nPlay more episodes with it:")
-        target = directory if len(finished) == 1 else checkpoint  # a run means its latest one
-        console.print(f"  rllib evaluate {shlex.quote(short(target))} --episodes 100 --seed 1")
+    return paths
 
 
 def short(path: Path) -> str:
@@ -58,23 +73,23 @@ def _label(i: int, result: Any) -> str:
 
 
 def _table(finished: list[Any]) -> Table:
-    """Final numbers, a row per trial; the greedy evaluation where there is one."""
+    """Final numbers: a row per trial, and one for its greedy evaluation where there is one."""
+    table = Table(title="Result", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     numbers = [readings(result.metrics) for result in finished]
-    table = Table(title="Result", title_justify="left", title_style="bold")
-    columns = {"steps": "steps", "seconds": "time"}
-    columns |= EPISODES
-    columns |= {f"eval_{name}": f"greedy {label}" for name, label in EPISODES.items()}
-    shown = [name for name in columns if any(name in row for row in numbers)]
-    for heading in ("", *(columns[name] for name in shown)):
-        table.add_column(heading, justify="right" if heading else "left")
+    shown = [n for n in EPISODES if any(n in row or f"eval_{n}" in row for row in numbers)]
+    for heading in ("", "policy", "steps", "time", *(EPISODES[name] for name in shown)):
+        table.add_column(heading, justify="left" if heading in ("", "policy") else "right")
     for i, (row, result) in enumerate(zip(numbers, finished, strict=True)):
-        table.add_row(_label(i, result), *(_cell(row, name) for name in shown))
+        start = (_label(i, result), "exploring", _cell(row, "steps"), _cell(row, "seconds"))
+        table.add_row(*start, *(_cell(row, name) for name in shown))
+        if any(f"eval_{name}" in row for name in shown):
+            table.add_row("", "greedy", "", "", *(_cell(row, f"eval_{name}") for name in shown))
     return table
 
 
 def _cell(row: dict[str, float], name: str) -> str:
     if name not in row:
-        return "–"
+        return ""
     return duration(row[name]) if name == "seconds" else text_of(name, row[name])
 
 
@@ -95,9 +110,3 @@ def _replay(experiment: Experiment, checkpoint: Path, out: Path, console: Consol
         console.print(f"no replay: {one_line(error)}", style="yellow")
         return None
     return out if out.is_file() else None
-
-
-def _print_paths(console: Console, paths: dict[str, Path]) -> None:
-    console.print()
-    for label, path in paths.items():
-        console.print(f"{label:<15} {short(path)}")
