@@ -16,6 +16,7 @@ _PANELS = (
     ("episode_len_mean", "episode length"),
 )
 _COLOURS = ("#1b6ca8", "#d1603d", "#3a8f5c", "#8a5aa8", "#b08a00", "#5b6770")
+_PALE = "#8a939b"
 
 
 def draw_curves(frames: Mapping[str, Any], out: Path, title: str) -> bool:
@@ -55,7 +56,7 @@ def _draw(axes: Any, metric: str, label: str, frames: Mapping[str, Any]) -> None
     for i, (trial, frame) in enumerate(frames.items()):
         colour = _COLOURS[i % len(_COLOURS)]
         for prefix, style, words in (
-            (_TRAIN, {"linewidth": 1.2, "alpha": 0.6}, "exploring"),
+            (_TRAIN, {"linewidth": 1.2, "alpha": 0.7}, "exploring"),
             (_EVALUATION, {"linewidth": 2.2, "marker": "o", "markersize": 3.5}, "greedy"),
         ):
             key = prefix + metric
@@ -63,7 +64,8 @@ def _draw(axes: Any, metric: str, label: str, frames: Mapping[str, Any]) -> None
                 continue
             points = frame[[STEPS, key]].dropna()
             name = f"{trial}, {words}" if several else words
-            axes.plot(points[STEPS], points[key], color=colour, label=name, **style)
+            shade = _PALE if words == "exploring" and not several else colour
+            axes.plot(points[STEPS], points[key], color=shade, label=name, **style)
     axes.set_title(label, loc="left", fontsize=10)
     axes.set_xlabel("environment steps")
     axes.xaxis.set_major_formatter(lambda x, _: _thousands(x))

@@ -37,7 +37,7 @@ def evaluate(
         raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
     if render is not None and render.suffix != ".gif":
         raise CommandError(f"--render {str(render)!r} must end in .gif")
-    from rllib_dbf.cli.running import load_ray
+    from rllib_dbf.cli.running import load_ray, start_ray
 
     load_ray(verbose)
     state = config_state(path)
@@ -46,6 +46,7 @@ def evaluate(
     else:
         if render is not None:
             raise CommandError("--render draws teams only; this checkpoint is none")
+        start_ray(verbose)
         rows = _play_other(path, state, episodes, seed)
     if out is not None:
         _write(rows, out)

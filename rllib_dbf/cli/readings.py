@@ -81,7 +81,7 @@ def text_of(name: str, value: float) -> str:
         return f"{value:.2f}"
     if name.endswith("len_mean"):
         return f"{value:.1f}"
-    return f"{value:.2f}" if 0.01 <= abs(value) < 10_000 else f"{value:.3g}"
+    return f"{value:.2f}" if 0.1 <= abs(value) < 10_000 else f"{value:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -53,7 +53,7 @@ def run_all(experiments: list[tuple[Experiment, Path]], options: RunOptions) -> 
     """
     load_ray(options.verbose)
     resolved = [resolve(experiment) for experiment, _ in experiments]
-    _start_ray(options.verbose)
+    start_ray(options.verbose)
     codes = []
     for (experiment, directory), (config, _, searched) in zip(experiments, resolved, strict=True):
         codes.append(_run(experiment, directory, config, searched, options))
@@ -82,7 +82,8 @@ def quieten(verbose: int) -> None:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
 
 
-def _start_ray(verbose: int) -> None:
+def start_ray(verbose: int) -> None:
+    """Start Ray here, or join the cluster that RAY_ADDRESS names."""
     import ray
 
     level = logging.INFO if verbose else logging.CRITICAL
