@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
 from numpy import ndarray
 
 from rllib_dbf.envs.catalogue import EnvEntry, Option
@@ -21,6 +21,8 @@ from rllib_dbf.envs.team_env import (
     TeamSpec,
     TeamStep,
     VectorTeamEnv,
+    blank_step,
+    copy_step,
     require_legal,
     require_reset_arguments,
 )
@@ -33,8 +35,6 @@ MOVES = 5
 
 EPISODE_LIMIT = 101
 """JaxMARL 0.2.0 compares the step counter with its limit of 100 before counting the step."""
-
-_NOT_STARTED = 255
 
 
 class Smax(VectorTeamEnv):
@@ -68,11 +68,10 @@ class Smax(VectorTeamEnv):
         attack_mode: str = "closest",
         reward_scale: float = 10.0,
     ) -> None:
-        kernels = _import_kernels()
+        self._kernels = kernels = _import_kernels()
         self._rules = kernels.Rules(map_name, walls_cause_death, see_enemy_actions, attack_mode)
         self._task = kernels.kernels(self._rules)
         self._step = kernels.step_kernel(self._rules, num_envs)
-        self._install = kernels.install_now
         self._reward_scale = reward_scale
         self.num_envs = num_envs
         simulator = self._task.simulator
@@ -90,27 +89,24 @@ class Smax(VectorTeamEnv):
         self._pool = StartPool(self._task)
         self._packed = self._task.place(np.zeros((num_envs, self._task.width), np.int32))
         self._pending = np.full(num_envs, -1, dtype=np.int32)
-        self._outcome = np.full(num_envs, _NOT_STARTED, dtype=np.uint8)
-        self._last = self._blank()
+        self._started = np.zeros(num_envs, dtype=np.bool_)
+        self._outcome = np.zeros(num_envs, dtype=np.uint8)
+        self._last = blank_step(self.spec, num_envs)
 
     def prepare(self, seeds: Int[ndarray, " P"]) -> None:
-        """Compute the start states of up to 128 seeds that will be asked for soon."""
-        if len(seeds) and not self._pool.has(seeds[:CHUNK]):
-            self._flush()
-            self._pool.add(seeds[:CHUNK])
+        """Note seeds that will be asked for; they are computed together with the next miss."""
+        self._pool.announce(np.asarray(seeds))
 
     def reset(self, mask: Bool[ndarray, " B"], seeds: Int[ndarray, " B"]) -> TeamStep:
         """Start new battles; the simulator itself is told in the next step."""
         mask, seeds = np.asarray(mask), np.asarray(seeds)
         require_reset_arguments(mask, seeds, self.num_envs)
-        shown = TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in self._last))
-        chosen = np.flatnonzero(mask)
-        for start in range(0, len(chosen), CHUNK):
-            self._restart(chosen[start : start + CHUNK], seeds, shown)
-        if len(chosen):
-            shown = shown._replace(outcome=_words(self._outcome, started=self._outcome != 255))
-        self._last = shown
-        return TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in shown))
+        rows = np.flatnonzero(mask)
+        shown = copy_step(self._last)
+        for first in range(0, len(rows), CHUNK):
+            self._restart(rows[first : first + CHUNK], seeds, shown)
+        self._last = shown._replace(outcome=self._words())
+        return self._last
 
     def _restart(self, rows: Int[ndarray, " R"], seeds: Int[ndarray, " B"], shown: TeamStep):
         """Note the start states of some sub-environments and write what they show."""
@@ -119,7 +115,7 @@ class Smax(VectorTeamEnv):
             self._flush()
             self._pool.add(wanted)
         slots = self._pool.slots(wanted)
-        self._pending[rows], self._outcome[rows] = slots, RUNNING
+        self._pending[rows], self._outcome[rows], self._started[rows] = slots, RUNNING, True
         shown.obs[rows], shown.state[rows] = self._pool.obs[slots], self._pool.state[slots]
         shown.avail[rows], shown.alive[rows] = self._pool.avail[slots], True
         shown.reward[rows], shown.new_deaths[rows] = 0.0, 0
@@ -128,7 +124,7 @@ class Smax(VectorTeamEnv):
     def step(self, actions: Int[ndarray, "B N"]) -> TeamStep:
         """Play one joint action in every battle that is running."""
         actions = np.asarray(actions)
-        if (self._outcome == _NOT_STARTED).any():
+        if not self._started.all():
             raise RuntimeError("reset every sub-environment before the first step")
         require_legal(actions, self._last.avail, self._outcome == RUNNING)
         self._packed, floats, flags = self._step(
@@ -136,29 +132,31 @@ class Smax(VectorTeamEnv):
         )
         self._pending = np.full(self.num_envs, -1, dtype=np.int32)
         self._last = self._unfold(np.array(floats), np.array(flags))
-        return TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in self._last))
+        return self._last
 
     def _unfold(self, floats: ndarray, flags: ndarray) -> TeamStep:
         """The two flat arrays of a step as a `TeamStep` of views into them."""
-        size, spec = self.num_envs, self.spec
-        obs, state, reward = np.split(
-            floats, np.cumsum([size * spec.n_agents * spec.obs_dim, size * spec.state_dim])
-        )
-        pairs = size * spec.n_agents
-        cuts = np.cumsum([pairs * spec.n_actions, pairs, size])
-        avail, alive, outcome, deaths = np.split(flags, cuts)
-        self._outcome = outcome.copy()
+        size, (n, n_actions, obs_dim, state_dim) = self.num_envs, self.spec[:4]
+        obs_end, avail_end = size * n * obs_dim, size * n * n_actions
+        alive_end = avail_end + size * n
+        outcome = self._outcome = flags[alive_end : alive_end + size]
         return TeamStep(
-            obs=obs.reshape(size, spec.n_agents, spec.obs_dim),
-            state=state.reshape(size, spec.state_dim),
-            avail=avail.view(np.bool_).reshape(size, spec.n_agents, spec.n_actions),
-            alive=alive.view(np.bool_).reshape(size, spec.n_agents),
-            reward=reward * np.float32(self._reward_scale),
-            new_deaths=deaths.astype(np.int64),
+            obs=floats[:obs_end].reshape(size, n, obs_dim),
+            state=floats[obs_end:-size].reshape(size, state_dim),
+            avail=flags[:avail_end].view(np.bool_).reshape(size, n, n_actions),
+            alive=flags[avail_end:alive_end].view(np.bool_).reshape(size, n),
+            reward=floats[-size:] * np.float32(self._reward_scale),
+            new_deaths=flags[-size:].astype(np.int64),
             terminated=(outcome != RUNNING) & (outcome != TIMEOUT),
             truncated=outcome == TIMEOUT,
-            outcome=_words(outcome),
+            outcome=self._words(),
         )
+
+    def _words(self) -> tuple[str, ...]:
+        """The outcome codes as words."""
+        if not self._outcome.any():
+            return ("",) * self.num_envs
+        return tuple(OUTCOMES[code] for code in self._outcome)
 
     def get_state(self) -> dict[str, Any]:
         """The packed battles and what they last showed, as numpy arrays."""
@@ -166,55 +164,34 @@ class Smax(VectorTeamEnv):
         return {
             "rules": tuple(self._rules),
             "packed": np.array(self._packed),
+            "started": self._started.copy(),
             "outcome": self._outcome.copy(),
-            "last": TeamStep(
-                *(part if isinstance(part, tuple) else part.copy() for part in self._last)
-            )._asdict(),
+            "last": copy_step(self._last)._asdict(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue battles of the same map, options and number of copies."""
+        """Continue battles of the same map, rules and number of copies."""
         if state["rules"] != tuple(self._rules) or len(state["packed"]) != self.num_envs:
             raise ValueError(
                 f"this state is of {len(state['packed'])} battles {state['rules']}, "
                 f"but the environment plays {self.num_envs} of {tuple(self._rules)}"
             )
         self._packed = self._task.place(state["packed"].copy())
-        self._pending[:] = -1
-        self._outcome = state["outcome"].copy()
-        self._last = TeamStep(**state["last"])
+        self._pending = np.full(self.num_envs, -1, dtype=np.int32)
+        self._started, self._outcome = state["started"].copy(), state["outcome"].copy()
+        self._last = copy_step(TeamStep(**state["last"]))
+
+    def draw(self) -> UInt8[ndarray, "H W 3"]:
+        """Battle 0 as a picture: units, health, deaths and who attacks whom."""
+        self._flush()
+        row = np.asarray(self._packed)[0]
+        return self._kernels.picture(self._rules, row, self._last.outcome[0])
 
     def _flush(self) -> None:
         """Tell the simulator about resets now, because start states are about to be replaced."""
         if (self._pending >= 0).any():
-            self._packed = self._install(self._packed, self._pool.packed, self._pending)
+            self._packed = self._kernels.install_now(self._packed, self._pool.packed, self._pending)
             self._pending = np.full(self.num_envs, -1, dtype=np.int32)
-
-    def _blank(self) -> TeamStep:
-        """What sub-environments show that were never reset."""
-        size, spec = self.num_envs, self.spec
-        avail = np.zeros((size, spec.n_agents, spec.n_actions), np.bool_)
-        avail[:, :, STOP] = True
-        return TeamStep(
-            obs=np.zeros((size, spec.n_agents, spec.obs_dim), np.float32),
-            state=np.zeros((size, spec.state_dim), np.float32),
-            avail=avail,
-            alive=np.zeros((size, spec.n_agents), np.bool_),
-            reward=np.zeros(size, np.float32),
-            new_deaths=np.zeros(size, np.int64),
-            terminated=np.zeros(size, np.bool_),
-            truncated=np.zeros(size, np.bool_),
-            outcome=("",) * size,
-        )
-
-
-def _words(outcome: ndarray, started: ndarray | None = None) -> tuple[str, ...]:
-    """Outcome codes as words."""
-    if started is not None:
-        outcome = np.where(started, outcome, RUNNING)
-    if not outcome.any():
-        return ("",) * len(outcome)
-    return tuple(OUTCOMES[code] for code in outcome)
 
 
 def _import_kernels():

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rllib_dbf.envs.jax_cache import use_persistent_cache
+from rllib_dbf.envs.smax_drawing import Scene, draw_battle
 from rllib_dbf.envs.smax_maps import ADDED_MAPS, UNIT_NAMES
 from rllib_dbf.envs.team_env import DRAW, LOSS, RUNNING, TIMEOUT, WIN
 
@@ -168,18 +171,45 @@ def pack(tree: Any) -> jax.Array:
     return jnp.concatenate(parts)
 
 
-def unpack(template: Any, flat: jax.Array) -> Any:
-    """Undo `pack`, given the shapes and dtypes."""
+def unpack(template: Any, flat: jax.Array | np.ndarray) -> Any:
+    """Undo `pack`, given the shapes and dtypes; numpy in, numpy out."""
     leaves, tree = jax.tree.flatten(template)
     parts, position = [], 0
     for leaf in leaves:
         whole = flat[position : position + leaf.size].reshape(leaf.shape)
         exact = leaf.dtype in (jnp.float32, jnp.uint32)
-        parts.append(
-            jax.lax.bitcast_convert_type(whole, leaf.dtype) if exact else whole.astype(leaf.dtype)
-        )
+        parts.append(whole.view(leaf.dtype) if exact else whole.astype(leaf.dtype))
         position += leaf.size
     return jax.tree.unflatten(tree, parts)
+
+
+def picture(rules: Rules, row: np.ndarray, outcome: str) -> np.ndarray:
+    """One packed battle as a picture."""
+    return draw_battle(scene(rules, row, outcome))
+
+
+def scene(rules: Rules, row: np.ndarray, outcome: str) -> Scene:
+    """What a picture needs of one packed battle."""
+    task = kernels(rules)
+    units, simulator = unpack(task.template, row).units, task.simulator
+    n, types = simulator.num_allies, units.unit_types.astype(np.int64)
+    order = units.prev_attack_actions - simulator.num_movement_actions
+    # The enemies count the allies backwards.
+    target = np.where(np.arange(len(types)) < n, n + order, n - 1 - order)
+    distance = np.linalg.norm(units.unit_positions - units.unit_positions[target], axis=-1)
+    reach = np.asarray(simulator.unit_type_attack_ranges)[types]
+    attacks = (order >= 0) & units.unit_alive & (distance < reach)
+    return Scene(
+        positions=units.unit_positions,
+        health=units.unit_health / np.asarray(simulator.unit_type_health)[types],
+        alive=units.unit_alive,
+        types=types,
+        targets=np.where(attacks, target, -1),
+        n_allies=n,
+        step=int(units.step),
+        outcome=outcome,
+        deadly_walls=rules.walls_cause_death,
+    )
 
 
 def _start(simulator: HeuristicEnemySMAX, seed: jax.Array) -> tuple[Battle, Sight]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
@@ -10,6 +12,8 @@ CHUNK = 128
 """Start states computed together. Always as many, so that there is one compiled function."""
 
 CAPACITY = 2 * CHUNK
+
+_REMEMBERED = 100_000  # announced seeds; more would mean that nobody asks for them
 
 
 class StartPool:
@@ -24,6 +28,7 @@ class StartPool:
         self._slot_of: dict[int, int] = {}
         self._seed_in = np.full(CAPACITY, -1, dtype=np.int64)
         self._next = 0
+        self._announced: deque[int] = deque(maxlen=_REMEMBERED)
         self._host = np.zeros((CAPACITY, task.width), dtype=np.int32)
         self.packed = task.place(self._host)
         self.obs = self.state = self.avail = np.zeros(0)
@@ -36,12 +41,24 @@ class StartPool:
         """Rows of the start states of these seeds, which must be in the pool."""
         return np.array([self._slot_of[int(seed)] for seed in seeds], dtype=np.int32)
 
-    def add(self, seeds: Int[ndarray, " P"]) -> None:
-        """Compute start states, at most `CHUNK`; the oldest chunk makes room for them.
+    def announce(self, seeds: Int[ndarray, " P"]) -> None:
+        """Seeds to fill up chunks with, in this order."""
+        self._announced.extend(int(seed) for seed in seeds)
 
-        The caller must first install the start states that it still refers to by row.
+    def add(self, seeds: Int[ndarray, " P"]) -> None:
+        """Compute these start states, at most `CHUNK`, and announced ones while there is room.
+
+        The oldest chunk makes room for them, so the caller must first install the start states
+        that it still refers to by row.
         """
-        padded = np.resize(seeds, CHUNK).astype(np.uint32)
+        wanted = list(dict.fromkeys(int(seed) for seed in seeds))
+        known = {*self._slot_of, *wanted}
+        while self._announced and len(wanted) < CHUNK:
+            seed = self._announced.popleft()
+            if seed not in known:
+                wanted.append(seed)
+                known.add(seed)
+        padded = np.resize(np.array(wanted, np.uint32), CHUNK)
         packed, sight = self._task.start(padded)
         if not self.obs.size:
             shown = (sight.obs, sight.state, sight.avail)

@@ -35,7 +35,8 @@ class TeamStep(NamedTuple):
 
     Terminal observations are the true ones. `outcome` is "" while an episode runs and
     "win", "loss", "draw", "timeout" or "end" (nothing to win) on its last step.
-    The arrays are fresh in every call: they may be kept and written to.
+    The arrays are fresh in every call: they may be kept, but not written to, because the
+    environment may still read them.
     """
 
     obs: Float32[ndarray, "B N O"]
@@ -88,7 +89,7 @@ class VectorTeamEnv(ABC):
             RuntimeError: If a sub-environment was never reset.
         """
 
-    def prepare(self, seeds: Int[ndarray, " P"]) -> None:
+    def prepare(self, seeds: Int[ndarray, " P"]) -> None:  # noqa: B027 (a hint may be ignored)
         """Hint that these seeds will be asked for soon; an environment may reset in bulk."""
 
     def get_state(self) -> dict[str, Any] | None:
@@ -110,8 +111,30 @@ class VectorTeamEnv(ABC):
         """Sub-environment 0 as an RGB picture (uint8 [height, width, 3]); None: no picture."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (many environments have nothing to free)
         """Free simulators and processes; calling it twice is harmless."""
+
+
+def copy_step(step: TeamStep) -> TeamStep:
+    """The same step in memory of its own."""
+    return TeamStep(*(part if isinstance(part, tuple) else part.copy() for part in step))
+
+
+def blank_step(spec: TeamSpec, num_envs: int) -> TeamStep:
+    """What sub-environments show that were never reset: nobody there, nothing to do."""
+    avail = np.zeros((num_envs, spec.n_agents, spec.n_actions), np.bool_)
+    avail[:, :, spec.noop_action] = True
+    return TeamStep(
+        obs=np.zeros((num_envs, spec.n_agents, spec.obs_dim), np.float32),
+        state=np.zeros((num_envs, spec.state_dim), np.float32),
+        avail=avail,
+        alive=np.zeros((num_envs, spec.n_agents), np.bool_),
+        reward=np.zeros(num_envs, np.float32),
+        new_deaths=np.zeros(num_envs, np.int64),
+        terminated=np.zeros(num_envs, np.bool_),
+        truncated=np.zeros(num_envs, np.bool_),
+        outcome=("",) * num_envs,
+    )
 
 
 def require_reset_arguments(mask: ndarray, seeds: ndarray, num_envs: int) -> None:
