@@ -132,10 +132,9 @@ class DBF(Algorithm):
             latest = self.replay.latest(config.on_policy_episodes)
         if learners == 1:
             return [TrainBatch(replayed, latest)]
-        return [
-            TrainBatch(_rows(replayed, i, learners), latest and _rows(latest, i, learners))
-            for i in range(learners)
-        ]
+        # The K latest episodes go to every learner whole: K is small, and the barrier's baseline
+        # is a mean over all of them.
+        return [TrainBatch(_rows(replayed, i, learners), latest) for i in range(learners)]
 
     def _pass_weights_on(self) -> None:
         """Give runners the new weights and the step count that ε follows."""

@@ -29,8 +29,9 @@ class NonFiniteUpdateError(RuntimeError):
 class TeamLearner(TorchLearner):
     """One update: TD gradient of replayed episodes, barrier gradient of the latest, combined.
 
-    With several learners every one takes the same step: counts and both task gradients are summed
-    over the learners before they are combined, because projecting is not linear.
+    With several learners every one takes the same step: each takes its share of the replayed
+    episodes and all of the latest, and both task gradients are summed over the learners before
+    they are combined, because projecting is not linear.
     """
 
     @override(TorchLearner)
@@ -160,7 +161,7 @@ class TeamLearner(TorchLearner):
         assert batch.on_policy is not None and self._barrier is not None
         online = self._team_module().online
         loss, stats = loss_terms.barrier_loss(online, batch.on_policy, self._barrier)
-        loss = loss * self._share_of(batch.on_policy.mask)
+        loss = loss / max(1, self.config.num_learners)
         gradients = torch.autograd.grad(loss, self._shared, allow_unused=True)
         filled = [
             torch.zeros_like(p) if g is None else g

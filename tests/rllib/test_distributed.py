@@ -1,0 +1,100 @@
+"""Remote runners, several learners, and Tune."""
+
+import numpy as np
+import pytest
+from ray import tune
+
+from rllib_dbf.settings import SettingError
+from tests.rllib.small import small
+
+
+def test_remote_runners_train_and_count_every_step():
+    config = small("dbf").env_runners(num_env_runners=2).evaluation(evaluation_num_env_runners=1)
+    algo = config.build_algo()
+    for _ in range(2):
+        results = algo.train()
+    runner = results["env_runners"]
+    assert runner["num_env_steps_sampled_lifetime"] >= 600
+    assert runner["num_episodes_lifetime"] == algo.replay.episodes_added
+    assert results["evaluation"]["env_runners"]["num_episodes"] == 5
+    epsilons = algo.env_runner_group.foreach_env_runner(
+        lambda r: r.sampler.epsilon(r.sampler.timestep), local_env_runner=False
+    )
+    assert max(epsilons) < 1.0, "runners must follow the exploration schedule"
+    local = algo.learner_group._learner.module["default_policy"].utility.head.out.weight
+    remote = algo.env_runner_group.foreach_env_runner(
+        lambda r: r.module.utility.head.out.weight.detach().numpy(), local_env_runner=False
+    )
+    for weight in remote:
+        assert np.array_equal(weight, local.detach().numpy())
+    algo.stop()
+
+
+def test_a_killed_runner_comes_back_and_training_goes_on():
+    config = (
+        small("qmix")
+        .env_runners(num_env_runners=2, sample_timeout_s=20)
+        .fault_tolerance(restart_failed_env_runners=True, env_runner_health_probe_timeout_s=5)
+    )
+    algo = config.build_algo()
+    algo.train()
+    before = algo.replay.episodes_added
+    algo.env_runner_group.foreach_env_runner(
+        lambda r: __import__("os")._exit(1),
+        remote_worker_ids=[1],
+        local_env_runner=False,
+        timeout_seconds=10,
+    )
+    for _ in range(3):
+        algo.train()
+    assert algo.replay.episodes_added > before
+    algo.stop()
+
+
+@pytest.mark.parametrize("combination", ["sum", "pcgrad"])
+def test_two_learners_take_the_step_that_one_would(combination):
+    """Sharded over two learners, the combined gradient is that of the whole batch."""
+
+    def after_some_updates(learners: int):
+        # Plain RMSprop steps: Adam would turn rounding of tiny gradients into whole steps.
+        config = small(
+            "qbf", gradient_combination=combination, omega=0.0, optimizer_name="rmsprop",
+            optimizer_eps=1.0, epsilon=1.0,
+        )  # fmt: skip
+        algo = config.learners(num_learners=learners).build_algo()
+        for _ in range(2):
+            results = algo.train()
+        states = (
+            [algo.learner_group._learner.get_state()]
+            if learners == 0
+            else [r.get() for r in algo.learner_group.foreach_learner(lambda x: x.get_state())]
+        )
+        algo.stop()
+        return [s["rl_module"]["default_policy"] for s in states], results
+
+    (alone,), _ = after_some_updates(0)
+    (first, second), _ = after_some_updates(2)
+    assert all(np.array_equal(first[k], second[k]) for k in first), "learners must not drift"
+    for name in alone:
+        if name.startswith("utility"):
+            assert np.allclose(alone[name], first[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_tune_sweeps_by_name_and_refuses_a_misspelt_setting():
+    space = {
+        **{
+            k: v
+            for k, v in small("dbf").to_dict().items()
+            if k in ("env", "learning_starts", "batch_episodes", "num_envs_per_env_runner")
+        },
+        "min_sample_timesteps_per_iteration": 300,
+        "evaluation_interval": None,
+        "gamma_b": tune.grid_search([0.4, 0.9]),
+    }
+    run = tune.RunConfig(stop={"training_iteration": 1}, verbose=0)
+    grid = tune.Tuner("DBF", param_space=space, run_config=run).fit()
+    assert not grid.errors
+    assert sorted(r.config["gamma_b"] for r in grid) == [0.4, 0.9]
+    wrong = {**space, "gama_b": 0.5, "gamma_b": 0.5}
+    with pytest.raises(SettingError, match="Did you mean 'gamma_b'"):
+        tune.Tuner("DBF", param_space=wrong, run_config=run).fit()
