@@ -10,13 +10,16 @@ from typing import Any
 
 from rllib_dbf.envs import smax, toy  # noqa: F401  (they enter themselves in the table)
 from rllib_dbf.envs.catalogue import Option, check_options, entry_of
+from rllib_dbf.envs.check import CheckReport, check_team_env
 from rllib_dbf.envs.team_env import ENVS, TeamSpec, TeamStep, VectorTeamEnv
 
 __all__ = [
+    "CheckReport",
     "Option",
     "TeamSpec",
     "TeamStep",
     "VectorTeamEnv",
+    "check_team_env",
     "env_options",
     "list_envs",
     "make_env",

@@ -25,7 +25,7 @@ _TEXT, _MUTED = "#e8edf3", "#8b99a8"
 _ALLY, _ENEMY = "#56b4e9", "#e69f00"  # told apart with any kind of colour vision
 _DEADLY_WALL = "#b0413e"
 
-_RADII = (0.6, 0.85, 0.85, 0.8, 0.55, 0.8)  # drawn size per unit type, larger than life
+_RADII = (0.5, 0.75, 0.75, 0.75, 0.55, 0.7)  # drawn size per unit type, larger than life
 _CORNERS = (0, 4, 4, 3, 3, 6)  # circle, square, diamond, triangle, small triangle, hexagon
 _TURNS = (0, 45, 0, 0, 180, 30)  # degrees; 0 puts a corner on top
 _LETTERS = "mMsZzh"
@@ -124,7 +124,7 @@ def _draw_unit(pen: ImageDraw.ImageDraw, scene: Scene, unit: int) -> None:
         pen.polygon(corners, **style)
     else:
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), **style)
-    font = ImageFont.load_default(0.85 * _SCALE if kind != 4 else 0.65 * _SCALE)
+    font = ImageFont.load_default(0.7 * _SCALE)
     pen.text((x, y), _LETTERS[kind], fill=_BACKGROUND, font=font, anchor="mm")
 
 
@@ -132,8 +132,8 @@ def _draw_health(pen: ImageDraw.ImageDraw, scene: Scene, unit: int) -> None:
     """A bar above a unit, green over yellow to red."""
     share = float(np.clip(scene.health[unit], 0, 1))
     x, y = _spot(scene.positions[unit])
-    width, height = 0.9 * _SCALE, 0.2 * _SCALE
-    y -= (_RADII[int(scene.types[unit])] + 0.45) * _SCALE
+    width, height = 0.65 * _SCALE, 0.13 * _SCALE
+    y -= (_RADII[int(scene.types[unit])] + 0.3) * _SCALE
     colour = "#5ac267" if share > 0.6 else "#e8cf4a" if share > 0.3 else "#e0524d"
     pen.rectangle((x - width, y - height, x + width, y + height), fill="#000000c0")
     pen.rectangle((x - width, y - height, x - width + 2 * width * share, y + height), fill=colour)

@@ -196,6 +196,7 @@ def scene(rules: Rules, row: np.ndarray, outcome: str) -> Scene:
     order = units.prev_attack_actions - simulator.num_movement_actions
     # The enemies count the allies backwards.
     target = np.where(np.arange(len(types)) < n, n + order, n - 1 - order)
+    target = np.where(order >= 0, target, 0)
     distance = np.linalg.norm(units.unit_positions - units.unit_positions[target], axis=-1)
     reach = np.asarray(simulator.unit_type_attack_ranges)[types]
     attacks = (order >= 0) & units.unit_alive & (distance < reach)
