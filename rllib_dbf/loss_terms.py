@@ -63,16 +63,12 @@ def draw_taus(
 
 
 @TD_LOSSES.register("squared")
-def _squared(
-    z: Tensor, target: Tensor, tau: Tensor, mask: Tensor
-) -> Float[Tensor, ""]:
+def _squared(z: Tensor, target: Tensor, tau: Tensor, mask: Tensor) -> Float[Tensor, ""]:
     return losses.squared_td(z, target, mask)
 
 
 @TD_LOSSES.register("quantile_huber")
-def _quantile_huber(
-    z: Tensor, target: Tensor, tau: Tensor, mask: Tensor
-) -> Float[Tensor, ""]:
+def _quantile_huber(z: Tensor, target: Tensor, tau: Tensor, mask: Tensor) -> Float[Tensor, ""]:
     return losses.quantile_huber(z, target, tau, mask)
 
 
@@ -87,13 +83,18 @@ def td_loss(
     Returns:
         The loss, and detached figures to log.
     """
-    hidden = online.unroll(batch)
+    hidden, head = online.unroll(batch), online.utility.head
+    phi = head.embed(taus.online)
     with torch.no_grad():
-        q = online.utility.head.mean(hidden, taus.online)
+        q = head.mean(hidden, taus.online, phi)
         y = _td_targets(target, batch, q, taus.target, settings)
-    head = online.utility.head
     utilities = Utilities(
-        z=head.at(hidden[:, :-1], batch.actions, taus.online[:, :-1]),
+        z=head.at(
+            hidden[:, :-1],
+            batch.actions,
+            taus.online[:, :-1],
+            None if phi is None else phi[:, :-1],
+        ),
         q_max=_available_maximum(q, batch.avail)[:, :-1],
         actions=batch.actions,
         hidden=hidden[:, :-1],
@@ -112,10 +113,11 @@ def _td_targets(
     """TD(λ) targets per return quantile; the caller holds no_grad."""
     hidden = target.unroll(batch)
     head = target.utility.head
-    q_target = head.mean(hidden, tau)
+    phi = head.embed(tau)
+    q_target = head.mean(hidden, tau, phi)
     greedy = targets.greedy_actions(q_online if settings.double_q else q_target, batch.avail)
     utilities = Utilities(
-        z=head.at(hidden, greedy, tau),
+        z=head.at(hidden, greedy, tau, phi),
         q_max=_available_maximum(q_target, batch.avail),
         actions=greedy,
         hidden=hidden,

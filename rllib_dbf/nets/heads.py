@@ -35,8 +35,14 @@ class ExpectedHead(nn.Module):
         super().__init__()
         self.out = nn.Linear(hidden_dim, n_actions)
 
+    def embed(self, tau: Float[Tensor, "*L K"]) -> None:
+        """Nothing: τ is not looked at."""
+
     def mean(
-        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, ...] | None = None
+        self,
+        hidden: Float[Tensor, "*L H"],
+        tau: Float[Tensor, ...] | None = None,
+        phi: None = None,
     ) -> Float[Tensor, "*L A"]:
         """Expected utility of every action."""
         return self.out(hidden)
@@ -50,6 +56,7 @@ class ExpectedHead(nn.Module):
         hidden: Float[Tensor, "*L H"],
         actions: Int[Tensor, "*L"],
         tau: Float[Tensor, ...] | None = None,
+        phi: None = None,
     ) -> Float[Tensor, "*L 1"]:
         """Expected utility of the given actions."""
         return self.out(hidden).gather(-1, actions.unsqueeze(-1))
@@ -101,13 +108,18 @@ class ImplicitQuantileHead(nn.Module):
         return torch.cos((math.pi * tau).unsqueeze(-1) * self.harmonics)
 
     def mean(
-        self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, "*M K"]
+        self,
+        hidden: Float[Tensor, "*L H"],
+        tau: Float[Tensor, "*M K"],
+        phi: Float[Tensor, "*M K H"] | None = None,
     ) -> Float[Tensor, "*L A"]:
         """Mean over the given τ of the return of every action.
 
-        The leading axes of τ broadcast against those of `hidden`.
+        The leading axes of τ broadcast against those of `hidden`. `phi` is `embed(tau)` if the
+        caller has it already.
         """
-        return self.out(hidden * self.embed(tau).mean(dim=-2))
+        phi = self.embed(tau) if phi is None else phi
+        return self.out(hidden * phi.mean(dim=-2))
 
     def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
         """Mean return of every action over fixed midpoints of τ."""
@@ -119,9 +131,13 @@ class ImplicitQuantileHead(nn.Module):
         hidden: Float[Tensor, "*L N H"],
         actions: Int[Tensor, "*L N"],
         tau: Float[Tensor, "*L #N K"],
+        phi: Float[Tensor, "*L #N K H"] | None = None,
     ) -> Float[Tensor, "*L N K"]:
-        """Return quantiles of the given actions; τ is shared by the agents where it has one row."""
-        phi = self.embed(tau)  # [*L, 1 or N, K, H]
+        """Return quantiles of the given actions; τ is shared by the agents where it has one row.
+
+        `phi` is `embed(tau)` if the caller has it already.
+        """
+        phi = self.embed(tau) if phi is None else phi  # [*L, 1 or N, K, H]
         weighted = hidden * F.embedding(actions, self.out.weight)  # [*L, N, H]
         bias = self.out.bias[actions].unsqueeze(-1)
         if tau.shape[-2] == 1:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from rllib_dbf.functional.targets import greedy_actions
+from rllib_dbf.nets.gru import gru_sequence
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 
@@ -103,10 +104,15 @@ class RecurrentUtility(nn.Module):
         memory = self.initial_memory(batch * agents) if memory is None else memory
         inputs = self.inputs(obs, last_actions).transpose(0, 1).flatten(1, 2)  # [T, R, I]
         x = self.input_layer.prepare(inputs)
+        hidden = None
         if self.uses_quantiles:
             avail_rows = avail.transpose(0, 1).flatten(1, 2)  # [T, R, A]
-            x = self.input_layer.finish(x, self._replay_quantiles(x.detach(), avail_rows, memory))
-        hidden, _ = self.gru(F.relu(x), memory.hidden.unsqueeze(0))  # [T, R, H]
+            hidden, quantiles = self._replay(x.detach(), avail_rows, memory)
+            x = self.input_layer.finish(x, quantiles)
+        if hidden is None or torch.is_grad_enabled():
+            gru = self.gru
+            projected = F.linear(F.relu(x), gru.weight_ih_l0, gru.bias_ih_l0)
+            hidden = gru_sequence(projected, memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0)
         return hidden.unflatten(1, (batch, agents)).transpose(0, 1)
 
     @torch.no_grad()
@@ -134,15 +140,15 @@ class RecurrentUtility(nn.Module):
         )
 
     @torch.no_grad()
-    def _replay_quantiles(self, x: Tensor, avail: Tensor, memory: Memory) -> Tensor:
-        """The quantiles remembered on entering each step, [T, R, M]."""
+    def _replay(self, x: Tensor, avail: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Hidden states after each step, [T, R, H], and the quantiles on entering it, [T, R, M]."""
         readout = self._quantile_readout()
-        quantiles = [memory.quantiles]
-        for x_t, avail_t in zip(x[:-1].unbind(), avail[:-1].unbind(), strict=True):
-            hidden = self._advance(x_t, memory)
-            memory = Memory(hidden, self._greedy_quantiles(hidden, avail_t, readout))
+        hiddens, quantiles = [], []
+        for x_t, avail_t in zip(x.unbind(), avail.unbind(), strict=True):
             quantiles.append(memory.quantiles)
-        return torch.stack(quantiles)
+            hiddens.append(self._advance(x_t, memory))
+            memory = Memory(hiddens[-1], self._greedy_quantiles(hiddens[-1], avail_t, readout))
+        return torch.stack(hiddens), torch.stack(quantiles)
 
     def _quantile_readout(self) -> tuple[Tensor, Tensor]:
         """φ at the remembered fractions, [H, M], and the weights that give mean returns, [A, H]."""
