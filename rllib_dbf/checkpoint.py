@@ -53,7 +53,9 @@ def load_team(path: str | Path) -> TrainedTeam:
             "use an earlier checkpoint of the run"
         ) from error
     assert isinstance(module, TeamRLModule)
-    return TrainedTeam(module, config["preset"], config["env"], dict(config.get("env_config") or {}))
+    return TrainedTeam(
+        module, config["preset"], config["env"], dict(config.get("env_config") or {})
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -117,9 +117,7 @@ _FRAME_MS = 160
 
 
 def _frames(env: VectorTeamEnv, policy: Policy, seed: int, name: str) -> list[np.ndarray]:
-    sampler = Sampler(
-        env, policy, lambda _: 0.0, np.random.default_rng(seed), _then_spare([seed])
-    )
+    sampler = Sampler(env, policy, lambda _: 0.0, np.random.default_rng(seed), _then_spare([seed]))
     frames: list[np.ndarray] = []
 
     def draw() -> None:

@@ -35,7 +35,9 @@ def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscre
 def network_shape(observation: gym.spaces.Dict) -> NetworkShape:
     """The sizes in a space made by `team_spaces`."""
     n_agents, obs_dim = observation["obs"].shape
-    return NetworkShape(n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape)
+    return NetworkShape(
+        n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape
+    )
 
 
 class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
@@ -122,7 +124,9 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         memory = Memory(*(batch[Columns.STATE_IN][name].flatten(0, 1) for name in Memory._fields))
         scores, memory = self.scores(obs["obs"], last, obs["avail"].bool(), memory)
         actions = scores.masked_fill(~obs["avail"].bool(), -torch.inf).argmax(dim=-1)
-        state = {n: x.view(rows, self.n_agents, -1) for n, x in zip(Memory._fields, memory, strict=True)}
+        state = {
+            n: x.view(rows, self.n_agents, -1) for n, x in zip(Memory._fields, memory, strict=True)
+        }
         return {Columns.ACTIONS: actions, Columns.STATE_OUT: state}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class UnknownNameError(ValueError):
 
 
 def suggestion(name: str, names: list[str]) -> str:
-    """" Did you mean 'x'?" for the known name closest to `name`, or an empty string."""
+    """ " Did you mean 'x'?" for the known name closest to `name`, or an empty string."""
     lower = {known.lower(): known for known in reversed(names)}
     close = get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
     return f" Did you mean {lower[close[0]]!r}?" if close else ""

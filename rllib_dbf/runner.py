@@ -110,7 +110,9 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         if self.config.in_evaluation:
             episodes = self._evaluate(num_episodes, num_timesteps, explore)
         else:
-            episodes = self._train(num_episodes, num_timesteps, explore, random_actions, force_reset)
+            episodes = self._train(
+                num_episodes, num_timesteps, explore, random_actions, force_reset
+            )
         self._new_episodes += episodes
         return episodes
 

@@ -230,6 +230,5 @@ class Sampler:
 
 
 _ARRAYS = tuple(
-    f"_{name}"
-    for name in "t seed last obs states avail alive deaths actions prob rewards".split()
+    f"_{name}" for name in "t seed last obs states avail alive deaths actions prob rewards".split()
 )

@@ -59,5 +59,3 @@ class Utilities(NamedTuple):
     q_max: Float[Tensor, "B T N"]
     actions: Int[Tensor, "B T N"]
     hidden: Float[Tensor, "B T N H"]
-
-
