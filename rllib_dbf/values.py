@@ -39,16 +39,16 @@ PlainLoader.yaml_implicit_resolvers.setdefault("", []).append(
 
 def _mapping_without_duplicates(loader: PlainLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     """A YAML mapping; a key given twice is an error, not a silent last-one-wins."""
-    loader.flatten_mapping(node)
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:  # before `<<` is replaced by what it stands for
+        if isinstance(key_node.value, str) and key_node.value in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"key {key!r} is given twice", key_node.start_mark
+                None, None, f"key {key_node.value!r} is given twice", key_node.start_mark
             )
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
+        if isinstance(key_node.value, str):
+            seen.add(key_node.value)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
 
 
 PlainLoader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)

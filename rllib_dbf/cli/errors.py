@@ -34,4 +34,5 @@ def cause_of(error: BaseException) -> str:
     text = str(error).partition("During handling of the above exception")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     named = [x for x in lines if re.match(r"^([A-Za-z_]\w*\.)*[A-Z]\w*(Error|Exception|Exit)\b", x)]
-    return one_line(named[-1] if named else (lines[-1] if lines else type(error).__name__))
+    telling = [x for x in named if ": " in x]  # `raise RuntimeError from cause` says nothing
+    return one_line([type(error).__name__, *lines[-1:], *named[-1:], *telling[-1:]][-1])

@@ -57,7 +57,9 @@ def test_dry_run_names_every_origin(tmp_path: Path) -> None:
     options += ["--set", "beta_q=4e-1", "--set", "training.beta_b=0.5", "--stop-iters", "2"]
     done = rllib("train", str(file), *options, "--dry-run", "--progress", "json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    values = {row["key"]: (row["value"], row["origin"]) for row in json.loads(done.stdout)["values"]}
+    values = {
+        row["key"]: (row["value"], row["origin"]) for row in json.loads(done.stdout)["values"]
+    }
     assert values["training.gamma_b"] == (0.1, str(file))
     assert values["training.lr"] == (0.001, str(file))
     assert values["training.lambda_b"] == (0.3, "--config")

@@ -1,0 +1,129 @@
+"""Pieces of the command that need no process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+RESULT = {
+    "training_iteration": 3,
+    "num_env_steps_sampled_lifetime": 5000,
+    "time_total_s": 10.0,
+    "time_this_iter_s": 2.0,
+    "env_runners": {"win_rate": 0.5, "deaths_mean": 1.5, "episode_return_mean": float("nan")},
+    "evaluation": {"env_runners": {"win_rate": 0.75}},
+    "learners": {"default_policy": {"td_loss": 0.25, "gradient_conflict_rate": 0.1}},
+}
+
+
+def test_readings_leave_out_what_is_absent() -> None:
+    from rllib_dbf.cli.readings import readings
+
+    found = readings(RESULT)
+    assert found["win_rate"] == 0.5
+    assert found["eval_win_rate"] == 0.75
+    assert found["td_loss"] == 0.25
+    assert not {"episode_return_mean", "barrier_loss", "epsilon"} & set(found)
+
+
+def test_view_knows_speed_and_time_left() -> None:
+    from rllib_dbf.cli.progress import View, plain_line
+
+    view = View("trial 1")
+    view.take(RESULT, {"num_env_steps_sampled_lifetime": 20_000})
+    assert view.steps_per_second == 2500
+    assert view.eta == pytest.approx(30.0)
+    line = plain_line(view)
+    assert "5,000 steps" in line
+    assert "win rate 50%" in line
+    assert "0:30 left" in line
+
+
+def test_panel_shows_a_trial() -> None:
+    from rich.console import Console
+
+    from rllib_dbf.cli.panels import picture
+    from rllib_dbf.cli.progress import View
+
+    view = View("trial 1")
+    view.take(RESULT, {"training_iteration": 6})
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(picture({"a": view, "b": View("trial 2")}))
+    text = capture.get()
+    for words in ("trial 1", "training", "50%", "75%", "conflict rate", "trial 2", "starting"):
+        assert words in text
+
+
+def test_criteria_stop_and_refuse_unknown_keys() -> None:
+    from rllib_dbf.cli.errors import CommandError
+    from rllib_dbf.cli.stopping import Criteria, Interruption
+
+    criteria = Criteria({"env_runners/win_rate": 0.5}, Interruption())
+    assert criteria("a", RESULT)
+    criteria = Criteria({"training_iteration": 4}, Interruption())
+    assert not criteria("a", RESULT)
+    criteria = Criteria({"traning_iteration": 4}, Interruption())
+    assert criteria("a", RESULT)
+    with pytest.raises(CommandError, match="Did you mean 'training_iteration'"):
+        criteria.check()
+
+
+def test_interruption_lets_trials_save_first() -> None:
+    from rllib_dbf.cli.stopping import Criteria, Interruption
+
+    interruption = Interruption()
+    criteria = Criteria({"training_iteration": 4}, interruption)
+    assert not criteria("a", RESULT)
+    interruption.asked = True
+    assert not criteria.stop_all()
+    assert criteria("a", RESULT)
+    assert criteria.stop_all()
+
+
+def test_cause_is_the_line_that_says_something() -> None:
+    from rllib_dbf.cli.errors import cause_of
+
+    text = "ray.exceptions.X: y\nTraceback\n  at\nValueError: broken\n\nRuntimeError\n"
+    assert cause_of(RuntimeError(text)) == "ValueError: broken"
+    text = "a.b.TaskError: first\n\nDuring handling of the above exception, x\nKeyError: later"
+    assert cause_of(RuntimeError(text)) == "a.b.TaskError: first"
+    assert cause_of(RuntimeError("only words")) == "only words"
+
+
+def test_curve_draws_training_and_evaluation(tmp_path: Path) -> None:
+    from rllib_dbf.cli.curve import draw_curves
+
+    frame = pd.DataFrame(
+        {
+            "num_env_steps_sampled_lifetime": [1000, 2000],
+            "env_runners/win_rate": [0.1, 0.4],
+            "evaluation/env_runners/win_rate": [None, 0.6],
+            "env_runners/deaths_mean": [3.0, 2.0],
+        }
+    )
+    assert draw_curves({"trial 1": frame, "trial 2": frame}, tmp_path / "c.png", "T")
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width > 800
+    assert not draw_curves({"trial 1": pd.DataFrame({"x": [1]})}, tmp_path / "d.png", "T")
+    assert not (tmp_path / "d.png").exists()
+
+
+def test_python_file_gives_config_and_stop(tmp_path: Path) -> None:
+    from rllib_dbf.cli.experiment import resolve
+    from rllib_dbf.cli.experiment_file import read_experiments
+
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from rllib_dbf import DBFConfig\n"
+        "config = DBFConfig().environment('toy/pit_corridor').training(gamma_b=0.25)\n"
+        "stop = {'training_iteration': 2}\n"
+    )
+    (experiment,) = read_experiments(file, None, None)
+    config, _, _ = resolve(experiment)
+    assert config.gamma_b == 0.25
+    assert experiment.stop_criteria() == {"training_iteration": 2}
+    assert "gamma_b" in experiment.base_changes
