@@ -32,7 +32,9 @@ def show(experiment: Experiment, *, as_json: bool) -> None:
 
 
 def _rows(experiment: Experiment, config: Any, given: dict[str, Given]) -> list[dict[str, Any]]:
-    rows = [{"key": "run", "value": experiment.algorithm.title, "origin": _run_origin(experiment)}]
+    rows: list[dict[str, Any]] = [
+        {"key": "run", "value": experiment.algorithm.title, "origin": _run_origin(experiment)}
+    ]
     rows += [
         {"key": f"stop.{key}", "value": value, "origin": "given" if experiment.stop else "default"}
         for key, value in experiment.stop_criteria().items()
