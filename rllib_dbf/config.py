@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, no_type_check
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -88,6 +88,7 @@ class DBFConfig(AlgorithmConfig):
         self.policy_temperature, self.barrier_baseline = 1.0, "mean"
         self.importance_clip, self.max_gradient_ratio = 1.0, 0.1
 
+    @no_type_check  # checked below, with a better message than a type checker's
     def training(
         self,
         *,

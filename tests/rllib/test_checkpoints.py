@@ -1,0 +1,93 @@
+"""Evaluating checkpoints, good and bad, without the Algorithm that wrote them."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from rllib_dbf.checkpoint import CheckpointError, load_team
+from rllib_dbf.evaluation import evaluate_checkpoint, render_checkpoint
+from tests.rllib.small import small
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    algo = small("dbf").build_algo()
+    algo.train()
+    path = algo.save_to_path(str(tmp_path_factory.mktemp("run") / "checkpoint_000000"))
+    weight = algo.env_runner.module.utility.head.out.weight.detach().numpy().copy()
+    algo.stop()
+    return path, weight
+
+
+def test_the_loaded_team_is_the_one_that_was_trained(checkpoint):
+    path, weight = checkpoint
+    team = load_team(path)
+    assert np.array_equal(team.module.utility.head.out.weight.detach().numpy(), weight)
+    assert (team.preset, team.env) == ("dbf", "toy/pit_corridor")
+
+
+def test_evaluation_plays_exactly_the_episodes_asked_for_and_repeats_itself(checkpoint):
+    rows = evaluate_checkpoint(checkpoint[0], episodes=37, seed=5)
+    assert len(rows) == len({r["seed"] for r in rows}) == 37
+    assert rows == evaluate_checkpoint(checkpoint[0], episodes=37, seed=5)
+    assert rows != evaluate_checkpoint(checkpoint[0], episodes=37, seed=6)
+    assert all(r["illegal_actions"] == 0 for r in rows)
+    assert all(r["won"] == (r["outcome"] == "win") for r in rows)
+
+
+def broken(source: str, target, what: str):
+    shutil.copytree(source, target)
+    if what == "empty module":
+        module = target / "learner_group" / "learner" / "rl_module" / "default_policy"
+        (module / "module_state.pkl").write_bytes(b"")
+    elif what == "truncated arguments":
+        file = target / "class_and_ctor_args.pkl"
+        file.write_bytes(file.read_bytes()[:50])
+    elif what == "another algorithm":
+        with (target / "class_and_ctor_args.pkl").open("wb") as file:
+            pickle.dump({"class": dict, "ctor_args_and_kwargs": (({"lr": 1},), {})}, file)
+    elif what == "no checkpoint":
+        (target / "class_and_ctor_args.pkl").unlink()
+    return target
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("empty module", "is damaged: its module cannot be read"),
+        ("truncated arguments", "is damaged: class_and_ctor_args.pkl cannot be read"),
+        ("another algorithm", "not by a team algorithm"),
+        ("no checkpoint", "holds no checkpoint"),
+    ],
+)
+def test_unusable_checkpoints_are_refused_in_words(checkpoint, tmp_path, what, message):
+    with pytest.raises(CheckpointError, match=message):
+        evaluate_checkpoint(broken(checkpoint[0], tmp_path / "copy", what), episodes=1)
+
+
+def test_a_missing_path_and_an_impossible_count_are_refused(checkpoint, tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_team(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="episodes=0 must be at least 1"):
+        evaluate_checkpoint(checkpoint[0], episodes=0)
+
+
+def test_an_environment_without_pictures_says_so(checkpoint, tmp_path):
+    with pytest.raises(ValueError, match="cannot draw itself"):
+        render_checkpoint(checkpoint[0], out=tmp_path / "x.gif")
+    assert not (tmp_path / "x.gif").exists()
+
+
+def test_a_smax_episode_becomes_an_animation(tmp_path):
+    from PIL import Image
+
+    algo = small("qmix", env="smax/3m").build_algo()
+    path = algo.save_to_path(str(tmp_path / "checkpoint"))
+    algo.stop()
+    out = render_checkpoint(path, seed=1, out=tmp_path / "deep" / "battle.gif")
+    (row,) = evaluate_checkpoint(path, episodes=1, seed=1)
+    with Image.open(out) as picture:
+        # Identical neighbouring frames are merged by the writer, so at most one per state.
+        assert 2 <= picture.n_frames <= row["length"] + 1

@@ -1,0 +1,80 @@
+"""Bad configurations are refused before anything is built, in words."""
+
+import pytest
+
+from rllib_dbf.config import DBFConfig
+from rllib_dbf.presets import PRESETS
+from rllib_dbf.settings import SettingError
+
+IMPOSSIBLE = [
+    ({"preset": "qmix", "risk": "cvar"}, "risk='cvar' needs a return distribution"),
+    ({"preset": "qmix", "n_quantiles": 8}, "head='expected' has one quantile"),
+    ({"preset": "qmix", "head": "iqn"}, "td_loss='squared' would collapse"),
+    ({"preset": "dmix", "mixer": "qmix"}, "use mixer='mean_shape\\(qmix\\)'"),
+    ({"preset": "qmix", "td_loss": "quantile_huber"}, "needs head='iqn'"),
+    ({"preset": "qmix", "input_layer": "hypernet"}, "feeds on return quantiles"),
+    ({"preset": "dmix", "risk": "cvar", "risk_level": 0.0}, "risk_level=0.0 must lie in \\(0, 1\\]"),
+    ({"mixer": "mean_shape(qmx)"}, "Did you mean 'qmix'"),
+    ({"barrier_estimator": "scor"}, "Did you mean 'score'"),
+    ({"gradient_combination": "pc_grad"}, "Did you mean 'pcgrad'"),
+    ({"gamma_b": 1.0}, "gamma_b=1.0 must be below 1"),
+    ({"gamma_b": -0.1}, r"gamma_b=-0.1 must lie in \[0, 1\]"),
+    ({"omega": -1.0}, "omega=-1.0 must be None"),
+    ({"beta_b": -1.0}, "beta_b=-1.0 must not be negative"),
+    ({"learning_starts": 3}, "learning_starts=3 is below batch_episodes"),
+    ({"replay_capacity": 3}, "replay_capacity=3 is below batch_episodes"),
+    ({"optimizer_name": "sgd"}, "choose from adam, rmsprop"),
+    ({"epsilon": [(0, 1.0), (10, 1.5)]}, "must be a rate in \\[0, 1\\]"),
+    ({"epsilon": [(10, 1.0), (0, 0.5)]}, "rising order"),
+    ({"barrier_tail": "nothing"}, "choose from zero, absorbing"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), IMPOSSIBLE)
+def test_impossible_settings_are_refused_with_a_remedy(settings, message):
+    with pytest.raises(ValueError, match=message):
+        DBFConfig().environment("toy/pit_corridor").training(**settings).validate()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_row_is_possible(preset):
+    DBFConfig(preset=preset).environment("toy/pit_corridor").validate()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gama_b": 0.5}, "Did you mean 'gamma_b'"),
+        ({"lr": "abc"}, "lr='abc' is of type str; allowed: float"),
+        ({"gamma_b": True}, "gamma_b=True"),
+        ({"batch_episodes": 1.5}, "batch_episodes=1.5"),
+    ],
+)
+def test_unknown_names_and_wrong_types_are_refused_by_every_door(settings, message):
+    with pytest.raises(SettingError, match=message):
+        DBFConfig().training(**settings)
+    with pytest.raises(SettingError, match=message):
+        DBFConfig().update_from_dict(settings)
+
+
+def test_an_unknown_preset_is_refused_with_a_suggestion():
+    with pytest.raises(ValueError, match="algorithm='qmxi' is unknown.*Did you mean 'qmix'"):
+        DBFConfig(preset="qmxi")
+
+
+def test_a_preset_in_a_dictionary_comes_before_the_parts_it_sets():
+    config = DBFConfig().update_from_dict({"mixer": "sum", "preset": "qmix", "lr": 1e-4})
+    assert (config.preset, config.mixer, config.head, config.lr) == ("qmix", "sum", "expected", 1e-4)
+
+
+def test_a_whole_configuration_survives_the_dictionary_and_back():
+    config = DBFConfig(preset="dmix").training(gamma_b=0.9, omega=0.0, epsilon=0.2)
+    again = DBFConfig().update_from_dict(config.to_dict())
+    for name in ("preset", "mixer", "gamma_b", "omega", "epsilon", "head", "n_quantiles"):
+        assert getattr(again, name) == getattr(config, name), name
+
+
+def test_omega_follows_the_team_size_unless_it_is_set():
+    assert DBFConfig().barrier_settings(5).omega == 4.0
+    assert DBFConfig().training(omega=0.0).barrier_settings(5).omega == 0.0
+    assert DBFConfig(preset="dmix").barrier_settings(5) is None
