@@ -78,7 +78,8 @@ def _table(finished: list[Any]) -> Table:
     numbers = [readings(result.metrics) for result in finished]
     shown = [n for n in EPISODES if any(n in row or f"eval_{n}" in row for row in numbers)]
     for heading in ("", "policy", "steps", "time", *(EPISODES[name] for name in shown)):
-        table.add_column(heading, justify="left" if heading in ("", "policy") else "right")
+        left = heading in ("", "policy")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for i, (row, result) in enumerate(zip(numbers, finished, strict=True)):
         start = (_label(i, result), "exploring", _cell(row, "steps"), _cell(row, "seconds"))
         table.add_row(*start, *(_cell(row, name) for name in shown))
