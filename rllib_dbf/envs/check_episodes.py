@@ -103,7 +103,7 @@ def frozen(case: Subject) -> str | None:
         return f"no episode ended within {case.steps} steps"
     again = copy_step(case.env.step(choose(last.avail, case.seeds, len(case.reference))))
     quiet = last._replace(reward=np.zeros_like(last.reward), new_deaths=0 * last.new_deaths)
-    for slot in np.flatnonzero(ended):
+    for slot in np.flatnonzero(ended).tolist():
         require_same(row_of(quiet, slot), row_of(again, slot), 0.0, f"in ended slot {slot}")
     return None
 

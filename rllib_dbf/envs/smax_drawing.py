@@ -25,7 +25,7 @@ _TEXT, _MUTED = "#e8edf3", "#8b99a8"
 _ALLY, _ENEMY = "#56b4e9", "#e69f00"  # told apart with any kind of colour vision
 _DEADLY_WALL = "#b0413e"
 
-_RADII = (0.5, 0.75, 0.75, 0.75, 0.55, 0.7)  # drawn size per unit type, larger than life
+_RADII = (0.6, 0.85, 0.85, 0.85, 0.65, 0.8)  # drawn size per unit type, larger than life
 _CORNERS = (0, 4, 4, 3, 3, 6)  # circle, square, diamond, triangle, small triangle, hexagon
 _TURNS = (0, 45, 0, 0, 180, 30)  # degrees; 0 puts a corner on top
 _LETTERS = "mMsZzh"
@@ -53,13 +53,13 @@ def draw_battle(scene: Scene) -> UInt8[ndarray, "H W 3"]:
     image = Image.new("RGB", (SIZE * _OVERSAMPLING,) * 2, _BACKGROUND)
     pen = ImageDraw.Draw(image, "RGBA")
     _draw_field(pen, scene)
-    for unit in np.flatnonzero(~scene.alive):
+    for unit in np.flatnonzero(~scene.alive).tolist():
         _draw_grave(pen, scene, unit)
-    for unit in np.flatnonzero(scene.alive & (scene.targets >= 0)):
+    for unit in np.flatnonzero(scene.alive & (scene.targets >= 0)).tolist():
         _draw_attack(pen, scene, unit)
-    for unit in np.flatnonzero(scene.alive):
+    for unit in np.flatnonzero(scene.alive).tolist():
         _draw_unit(pen, scene, unit)
-    for unit in np.flatnonzero(scene.alive):
+    for unit in np.flatnonzero(scene.alive).tolist():
         _draw_health(pen, scene, unit)
     _draw_title(pen, scene)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
