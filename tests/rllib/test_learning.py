@@ -1,0 +1,63 @@
+"""Toy problems with known answers that tell algorithms apart; a few seconds each."""
+
+import numpy as np
+import pytest
+
+from rllib_dbf.evaluation import play_episodes
+from tests.rllib.small import small
+
+pytestmark = pytest.mark.learning
+
+
+def trained(preset: str, env: str, steps: int, **settings) -> tuple[float, float]:
+    """Mean return and deaths over 200 greedy episodes after training for `steps` team steps."""
+    config = small(preset, env, seed=0, **settings).evaluation(evaluation_interval=None)
+    algo = config.reporting(min_sample_timesteps_per_iteration=2_000).build_algo()
+    while algo.train()["env_runners"]["num_env_steps_sampled_lifetime"] < steps:
+        pass
+    runner = algo.env_runner
+    played = play_episodes(
+        runner.env, runner.module, list(range(200)), lambda _: 0.0, np.random.default_rng(0)
+    )
+    algo.stop()
+    returns = np.mean([e.reward.sum() for e in played])
+    return float(returns), float(np.mean([e.deaths.sum() for e in played]))
+
+
+@pytest.mark.parametrize(
+    ("preset", "best"), [("qmix", 8.0), ("dmix", 8.0), ("vdn", 7.0), ("ddn", 7.0)]
+)
+def test_only_monotonic_mixing_solves_the_two_step_game(preset, best):
+    """Rashid et al. (2018), section 5: QMIX reaches 8, a sum of utilities settles for 7."""
+    returns, _ = trained(preset, "toy/two_step", 8_000, epsilon=1.0, td_lambda=0.0, lr=3e-3)
+    assert returns == pytest.approx(best)
+
+
+def test_cvar_takes_the_safe_arm_and_the_mean_the_risky_one():
+    """The risky arm pays 1.45 on average with a loss of 8 one time in ten; the safe arm pays 1."""
+    learn = {"epsilon": 1.0, "lr": 3e-3}
+    risky, _ = trained("diql", "toy/risky_bandit", 4_000, **learn)
+    safe, _ = trained("diql", "toy/risky_bandit", 4_000, risk="cvar", risk_level=0.25, **learn)
+    assert safe == pytest.approx(2.0), "both agents take the sure 1"
+    assert risky == pytest.approx(2 * 1.45, abs=0.6), "both take the gamble"
+
+
+def test_a_heavy_barrier_keeps_the_team_out_of_the_pit_and_a_zero_gradient_does_not():
+    """The barrier acts on the policy through its gradient and nothing else.
+
+    At this weight the team would rather stall than walk, so the return falls: eq. 5 knows no task.
+    """
+    learn = {
+        "epsilon": [(0, 1.0), (6_000, 0.1)],
+        "lr": 2e-3,
+        "omega": 0.0,
+        "on_policy_episodes": 32,
+        "beta_b": 150.0,
+    }
+    _, with_barrier = trained("qbf", "toy/pit_corridor", 12_000, **learn)
+    returns, with_zero = trained(
+        "qbf", "toy/pit_corridor", 12_000, barrier_estimator="zero", **learn
+    )
+    assert with_barrier == 0.0
+    assert with_zero > 0.8, "value learning alone takes the short way through the pit"
+    assert returns > 9.0
