@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
@@ -35,6 +35,7 @@ class DBF(Algorithm):
     """Trains any preset: one update per `episodes_per_update` collected episodes."""
 
     preset = "dbf"
+    config: DBFConfig
 
     @classmethod
     @override(Algorithm)
@@ -57,11 +58,11 @@ class DBF(Algorithm):
         self._updates_made = 0
 
     def _task_spec(self) -> Any:
-        local = self.env_runner
+        local: Any = self.env_runner
         if local is not None and local.env is not None:
-            return local.env.spec
+            return local.spec
         return self.env_runner_group.foreach_env_runner(
-            lambda runner: runner.env.spec,
+            lambda runner: cast(TeamEnvRunner, runner).spec,
             remote_worker_ids=self.env_runner_group.healthy_env_runner_ids()[:1],
             local_env_runner=False,
         )[0]
@@ -138,7 +139,7 @@ class DBF(Algorithm):
 
     def _pass_weights_on(self) -> None:
         """Give runners the new weights and the step count that ε follows."""
-        group, runner = self.env_runner_group, self.env_runner
+        group, runner = self.env_runner_group, cast(TeamEnvRunner, self.env_runner)
         if group.num_remote_env_runners() == 0 and self.learner_group.is_local:
             learner = self.learner_group._learner
             runner.module.copy_weights_from(learner.module[DEFAULT_MODULE_ID])

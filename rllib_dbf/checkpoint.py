@@ -60,7 +60,7 @@ def load_team(path: str | Path) -> TrainedTeam:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        with open(path / _ARGUMENTS, "rb") as file:
+        with (path / _ARGUMENTS).open("rb") as file:
             content = pickle.load(file)
         (state, *_), _ = content["ctor_args_and_kwargs"]
         return dict(state)

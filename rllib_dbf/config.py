@@ -7,8 +7,8 @@ from typing import Any, no_type_check
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-
 from ray.tune.result import TRIAL_INFO
+from ray.util.debug import log_once
 
 from rllib_dbf.loss_terms import BarrierSettings
 from rllib_dbf.presets import PRESETS
@@ -253,6 +253,8 @@ class DBFConfig(AlgorithmConfig):
 
     def validate(self) -> None:
         """Raise ValueError for settings that cannot work, saying what would."""
+        # RLlib would warn that this algorithm is new on the new API stack; it never left it.
+        log_once(f"{getattr(self.algo_class, '__name__', None)}_on_new_api_stack")
         super().validate()
         from rllib_dbf.validation import validate_row
 

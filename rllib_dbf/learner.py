@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import Tensor
 
 from rllib_dbf import loss_terms
+from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.team import TrainBatch
@@ -33,6 +34,8 @@ class TeamLearner(TorchLearner):
     episodes and all of the latest, and both task gradients are summed over the learners before
     they are combined, because projecting is not linear.
     """
+
+    config: DBFConfig
 
     @override(TorchLearner)
     def build(self) -> None:
@@ -72,7 +75,7 @@ class TeamLearner(TorchLearner):
     @override(Learner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
         """Register the optimiser of utility and mixer (targets take no gradient)."""
-        module = self._module[module_id]
+        module: Any = self.module[module_id]
         params = list(module.utility.parameters()) + list(module.mixer.parameters())
         options: dict[str, Any] = {"eps": config.optimizer_eps}
         if config.optimizer_name == "rmsprop":
@@ -106,7 +109,7 @@ class TeamLearner(TorchLearner):
             NonFiniteUpdateError: If a loss or the gradient is not finite.
         """
         assert training_data is not None
-        batch = training_data.batch if training_data.batch is not None else training_data.batches[0]
+        batch: Any = training_data.batch or (training_data.batches or [])[0]
         self._weights_seq_no += 1
         self.before_gradient_based_update(timesteps=timesteps or {})
         self._step(TrainBatch(*(part and part.to(self._device) for part in batch)))

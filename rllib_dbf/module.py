@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -34,7 +34,7 @@ def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscre
 
 def network_shape(observation: gym.spaces.Dict) -> NetworkShape:
     """The sizes in a space made by `team_spaces`."""
-    n_agents, obs_dim = observation["obs"].shape
+    n_agents, obs_dim = cast(gym.spaces.Box, observation["obs"]).shape
     return NetworkShape(
         n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,14 @@ from ray.rllib.utils.metrics import (
     WEIGHTS_SEQ_NO,
 )
 
+from rllib_dbf.config import DBFConfig
 from rllib_dbf.envs import make_env
+from rllib_dbf.envs.team_env import TeamSpec, VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.evaluation import play_episodes
+from rllib_dbf.exploration import EpisodeSeeds, EpsilonSchedule, always, never
 from rllib_dbf.metrics import log_episodes
-from rllib_dbf.module import team_spaces
+from rllib_dbf.module import TeamRLModule, team_spaces
 from rllib_dbf.sampler import Sampler
 
 _EVALUATION_STREAM = 1_000_003  # keeps evaluation seeds apart from training seeds
@@ -43,6 +46,10 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
     Training keeps unfinished episodes for the next call; evaluation plays exactly the episodes
     asked for, each from its own seed, and drops none.
     """
+
+    config: DBFConfig
+    module: TeamRLModule
+    env: VectorTeamEnv | None
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
@@ -76,12 +83,19 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         spec = self.config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True)
         self.module = spec.build()
 
-    def get_spaces(self) -> dict[str, Any]:
+    def get_spaces(self) -> dict[str, Any] | None:
         """Team spaces, as RLlib asks for them."""
         if self.env is None:
             return self._spaces
         spaces = team_spaces(self.env.spec)
         return {INPUT_ENV_SPACES: spaces, DEFAULT_MODULE_ID: spaces}
+
+    @property
+    def spec(self) -> TeamSpec:
+        """Facts of the task; only a runner with an environment knows them."""
+        if self.env is None:
+            raise RuntimeError("this team runner has no environment")
+        return self.env.spec
 
     def assert_healthy(self) -> None:
         """Raise if the runner cannot sample."""
@@ -142,7 +156,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
     ) -> list[TeamEpisode]:
         rng = np.random.default_rng(self._entropy(_EVALUATION_STREAM + self._evaluations))
         self._evaluations += 1
-        epsilon = self._epsilon_schedule() if explore else _never
+        epsilon = self._epsilon_schedule() if explore else never
         episodes: list[TeamEpisode] = []
         wanted = num_episodes if num_timesteps is None else self.num_envs
         while not episodes or (num_timesteps and _steps(episodes) < num_timesteps):
@@ -154,9 +168,9 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
     def _with_exploration(self, explore: bool, random_actions: bool) -> Sampler:
         assert self.sampler is not None
         if random_actions:
-            self.sampler.epsilon = _always
+            self.sampler.epsilon = always
         else:
-            self.sampler.epsilon = self._epsilon_schedule() if explore else _never
+            self.sampler.epsilon = self._epsilon_schedule() if explore else never
         return self.sampler
 
     def _make_sampler(self) -> None:
@@ -255,36 +269,6 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         """Close the environment."""
         if self.env is not None:
             self.env.close()
-
-
-class EpisodeSeeds(Iterator[int]):
-    """Endless stream of episode seeds in [0, 2**31)."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def __next__(self) -> int:
-        return int(self.rng.integers(2**31))
-
-
-class EpsilonSchedule:
-    """Piecewise linear ε over lifetime team steps; constant before the first and after the last."""
-
-    def __init__(self, points: float | list) -> None:
-        pairs = [(0, points)] if isinstance(points, int | float) else points
-        self._steps = [float(step) for step, _ in pairs]
-        self._values = [float(value) for _, value in pairs]
-
-    def __call__(self, timestep: float) -> float:
-        return float(np.interp(timestep, self._steps, self._values))
-
-
-def _never(timestep: float) -> float:
-    return 0.0
-
-
-def _always(timestep: float) -> float:
-    return 1.0
 
 
 def _steps(episodes: list[TeamEpisode]) -> int:

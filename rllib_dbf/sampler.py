@@ -229,6 +229,7 @@ class Sampler:
             getattr(self, name)[...] = state["arrays"][name]
 
 
-_ARRAYS = tuple(
-    f"_{name}" for name in "t seed last obs states avail alive deaths actions prob rewards".split()
-)
+_ARRAYS = (
+    "_t", "_seed", "_last", "_obs", "_states", "_avail",
+    "_alive", "_deaths", "_actions", "_prob", "_rewards",
+)  # fmt: skip

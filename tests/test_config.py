@@ -13,7 +13,10 @@ IMPOSSIBLE = [
     ({"preset": "dmix", "mixer": "qmix"}, "use mixer='mean_shape\\(qmix\\)'"),
     ({"preset": "qmix", "td_loss": "quantile_huber"}, "needs head='iqn'"),
     ({"preset": "qmix", "input_layer": "hypernet"}, "feeds on return quantiles"),
-    ({"preset": "dmix", "risk": "cvar", "risk_level": 0.0}, "risk_level=0.0 must lie in \\(0, 1\\]"),
+    (
+        {"preset": "dmix", "risk": "cvar", "risk_level": 0.0},
+        "risk_level=0.0 must lie in \\(0, 1\\]",
+    ),
     ({"mixer": "mean_shape(qmx)"}, "Did you mean 'qmix'"),
     ({"barrier_estimator": "scor"}, "Did you mean 'score'"),
     ({"gradient_combination": "pc_grad"}, "Did you mean 'pcgrad'"),
@@ -58,13 +61,14 @@ def test_unknown_names_and_wrong_types_are_refused_by_every_door(settings, messa
 
 
 def test_an_unknown_preset_is_refused_with_a_suggestion():
-    with pytest.raises(ValueError, match="algorithm='qmxi' is unknown.*Did you mean 'qmix'"):
+    with pytest.raises(ValueError, match=r"algorithm='qmxi' is unknown.*Did you mean 'qmix'"):
         DBFConfig(preset="qmxi")
 
 
 def test_a_preset_in_a_dictionary_comes_before_the_parts_it_sets():
     config = DBFConfig().update_from_dict({"mixer": "sum", "preset": "qmix", "lr": 1e-4})
-    assert (config.preset, config.mixer, config.head, config.lr) == ("qmix", "sum", "expected", 1e-4)
+    got = (config.preset, config.mixer, config.head, config.lr)
+    assert got == ("qmix", "sum", "expected", 1e-4)
 
 
 def test_a_whole_configuration_survives_the_dictionary_and_back():

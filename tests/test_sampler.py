@@ -6,8 +6,8 @@ import torch
 
 from rllib_dbf.envs import make_env
 from rllib_dbf.evaluation import play_episodes
+from rllib_dbf.exploration import EpsilonSchedule
 from rllib_dbf.nets.utility import Memory
-from rllib_dbf.runner import EpsilonSchedule
 from rllib_dbf.sampler import Sampler
 
 
@@ -47,7 +47,7 @@ def test_episodes_are_whole_legal_and_carry_the_probability_of_their_actions():
 
 def test_behaviour_probabilities_are_those_of_epsilon_greedy():
     """Monte Carlo: how often the greedy action is taken matches the probability recorded."""
-    first = [e for e in episodes(sampler(epsilon=0.5), 3000)]
+    first = episodes(sampler(epsilon=0.5), 3000)
     legal = first[0].avail[0, 0].sum()
     taken = np.array([e.actions[0, 0] == 1 for e in first])
     expected = 0.5 / legal + 0.5

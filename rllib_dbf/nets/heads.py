@@ -88,6 +88,8 @@ class ImplicitQuantileHead(nn.Module):
     """
 
     distributional = True
+    harmonics: Tensor
+    acting_cosines: Tensor
 
     def __init__(
         self, hidden_dim: int, n_actions: int, n_cosines: int = 64, n_acting_quantiles: int = 32

@@ -8,6 +8,7 @@ steps at once; `finish` brings in the return quantiles of the step before.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,9 @@ class AgentInputs(nn.Module):
         use_agent_id: Append the one-hot of the agent.
     """
 
+    action_numbers: Tensor
+    agent_ids: Tensor
+
     def __init__(
         self, n_agents: int, n_actions: int, use_last_action: bool, use_agent_id: bool
     ) -> None:
@@ -46,7 +50,8 @@ class AgentInputs(nn.Module):
         """The concatenation; a last action of -1 (none) is all zeros."""
         parts = [obs]
         if self.use_last_action:
-            parts.append((last_actions.unsqueeze(-1) == self.action_numbers).to(obs.dtype))
+            taken = torch.eq(last_actions.unsqueeze(-1), self.action_numbers)
+            parts.append(taken.to(obs.dtype))
         if self.use_agent_id:
             parts.append(self.agent_ids.expand(*obs.shape[:-1], -1))
         return torch.cat(parts, dim=-1)
@@ -124,7 +129,7 @@ class HypernetInput(nn.Module):
         2/(3 in_dim): half from the bias of the last layer, half from its weights. A unit of the
         trunk has second moment (1/3 + 1/(3 n_quantiles)) / 2 at the default initialisation.
         """
-        first, last = self.generator[0], self.generator[2]
+        first, last = cast(nn.Linear, self.generator[0]), cast(nn.Linear, self.generator[2])
         moment = (1.0 / 3.0 + 1.0 / (3.0 * first.in_features)) / 2.0
         bound = 1.0 / math.sqrt(in_dim)
         nn.init.uniform_(last.bias, -bound, bound)
@@ -195,7 +200,7 @@ class FactoredHypernetInput(nn.Module):
         limit = bound / math.sqrt(3.0 * moment)
         nn.init.uniform_(self.bases, -limit, limit)
         nn.init.uniform_(self.bias, -bound, bound)
-        last = self.coefficients[2]
+        last = cast(nn.Linear, self.coefficients[2])
         last.weight.div_(n_bases)
         nn.init.constant_(last.bias, 1.0 / n_bases)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +83,7 @@ class RecurrentUtility(nn.Module):
 
     def initial_memory(self, rows: int) -> Memory:
         """Memory at the start of an episode: zeros."""
-        weight = self.gru.weight_hh_l0
+        weight = cast(Tensor, self.gru.weight_hh_l0)
         return Memory(
             weight.new_zeros(rows, self.hidden_dim), weight.new_zeros(rows, self.n_memory_quantiles)
         )

@@ -43,11 +43,11 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "barrier_eq4_eq5": ("out/released_*", "out/V_B_episode_sum_of_counts"),
     # RMIX's rounding of the level to whole atoms; ours is the textbook's.
     "cvar_levels": ("out/k_reference", "out/cvar_reference"),
-} | {
-    # Figures the references log; they follow from what is compared.
-    kind: ("out/td_error_abs", "out/q_taken_mean", "out/target_mean")
-    for kind in learner_checks.LEARNERS
-}
+} | dict.fromkeys(
+    # Figures the references log over other rows than ours.
+    learner_checks.LEARNERS,
+    ("out/td_error_abs", "out/q_taken_mean", "out/target_mean"),
+)
 
 INDEX = load_index()
 CASES = [entry for entry in INDEX if kind_of(entry) != "risk_measures"]

@@ -126,7 +126,7 @@ def test_optional_inputs(use: bool) -> None:
 
 
 def test_hypernet_without_quantiles_is_refused() -> None:
-    with pytest.raises(ValueError, match="input_layer='hypernet'.*head='iqn'"):
+    with pytest.raises(ValueError, match=r"input_layer='hypernet'.*head='iqn'"):
         RecurrentUtility(OBS, N, A, input_layer="hypernet")
 
 

@@ -30,7 +30,9 @@ def test_every_preset_trains_two_iterations_and_reports_its_metrics(preset):
     optional = {"win_rate", "deaths_in_wins_mean"}
     assert set(EPISODE_METRICS) - optional <= set(runner)
     assert set(EPISODE_METRICS) - optional - {"epsilon"} <= set(evaluation)
-    expected = [m for m in LEARNER_METRICS if barrier or not m.startswith(("barr", "gate", "gradient_"))]
+    expected = [
+        m for m in LEARNER_METRICS if barrier or not m.startswith(("barr", "gate", "gradient_"))
+    ]
     assert set(expected) <= set(results["learners"]["default_policy"])
     assert runner["illegal_actions"] == evaluation["illegal_actions"] == 0
     assert evaluation["num_episodes"] == 5
@@ -81,7 +83,7 @@ def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights():
 
 
 def test_a_barrier_on_an_environment_without_deaths_is_refused():
-    with pytest.raises(ValueError, match="toy/two_step.*reports none.*barrier_estimator='off'"):
+    with pytest.raises(ValueError, match=r"toy/two_step.*reports none.*barrier_estimator='off'"):
         small("dbf", env="toy/two_step").build_algo()
 
 

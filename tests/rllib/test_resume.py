@@ -49,9 +49,7 @@ def digest(algo) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize(
-    ("preset", "env"), [("dbf", "smax/3m"), ("qmix", "toy/pit_corridor")]
-)
+@pytest.mark.parametrize(("preset", "env"), [("dbf", "smax/3m"), ("qmix", "toy/pit_corridor")])
 def test_ten_iterations_equal_five_a_checkpoint_and_five_more_in_a_new_process(
     preset, env, tmp_path
 ):
