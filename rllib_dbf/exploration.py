@@ -27,6 +27,7 @@ class EpsilonSchedule:
         self._values = [float(value) for _, value in pairs]
 
     def __call__(self, timestep: float) -> float:
+        """ε after `timestep` lifetime team steps."""
         return float(np.interp(timestep, self._steps, self._values))
 
 
