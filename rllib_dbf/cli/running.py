@@ -55,7 +55,12 @@ def run_all(experiments: list[tuple[Experiment, Path]], options: RunOptions) -> 
     resolved = [resolve(experiment) for experiment, _ in experiments]
     start_ray(options.verbose)
     codes = []
-    for (experiment, directory), (config, _, searched) in zip(experiments, resolved, strict=True):
+    for (experiment, directory), (config, given, searched) in zip(
+        experiments, resolved, strict=True
+    ):
+        alone = experiment.num_samples == 1 and not searched
+        if experiment.algorithm.is_team and alone and "num_cpus_for_main_process" not in given:
+            _take_idle_cores(config)
         codes.append(_run(experiment, directory, config, searched, options))
         if codes[-1] == INTERRUPTED:
             break
@@ -93,6 +98,21 @@ def start_ray(verbose: int) -> None:
     if not os.environ.get("RAY_ADDRESS"):  # resources and services belong to a fresh Ray only
         options["include_dashboard"] = False
     ray.init(**options)
+
+
+def _take_idle_cores(config: Any) -> None:
+    """Let a lone trial compute on the cores that no runner needs; two are 1.4 times one.
+
+    Ray gives a trial as many Torch threads as it reserves cores.
+    """
+    import ray
+
+    runners = config.num_env_runners + (config.evaluation_num_env_runners or 0)
+    idle = int(ray.cluster_resources().get("CPU", 1)) - runners
+    config.resources(num_cpus_for_main_process=max(1, min(idle, _MOST_CORES)))
+
+
+_MOST_CORES = 4  # a team's networks are small; more threads wait for each other
 
 
 def _run(
