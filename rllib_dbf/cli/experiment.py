@@ -25,11 +25,11 @@ class Given(NamedTuple):
 
 @dataclass
 class Checkpointing:
-    """When a trial saves itself."""
+    """When a trial saves itself: now and then, so that a crash costs minutes, and at the end."""
 
-    frequency: int = 0
+    frequency: int = 10
     at_end: bool = True
-    keep: int | None = None
+    keep: int | None = 2
 
 
 @dataclass

@@ -51,7 +51,8 @@ def train(
         Option("--experiment-name", "-n", help="The run's directory.  [default: with the time]"),
     ] = None,
     checkpoint_freq: Annotated[
-        int | None, Option(min=0, help="Checkpoint every N iterations (0: never).")
+        int | None,
+        Option(min=0, help="Checkpoint every N iterations, keeping two (0: never).  [default: 10]"),
     ] = None,
     checkpoint_at_end: Annotated[bool | None, Option(help="Checkpoint at the end.")] = None,
     restore: Annotated[Path | None, Option(help="Start from this checkpoint.")] = None,
