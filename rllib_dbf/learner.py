@@ -87,6 +87,13 @@ class TeamLearner(TorchLearner):
             lr_or_lr_schedule=config.lr,
         )
 
+    @staticmethod
+    @override(Learner)
+    def _set_optimizer_lr(optimizer: torch.optim.Optimizer, lr: Any) -> None:
+        """As RLlib's, with a plain number: fused optimisers refuse the tensor of its schedules."""
+        for group in optimizer.param_groups:
+            group["lr"] = float(lr)
+
     @override(Learner)
     def update(
         self,

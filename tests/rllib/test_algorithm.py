@@ -108,6 +108,16 @@ def test_updates_are_paid_for_by_episodes():
     algo.stop()
 
 
+def test_the_learning_rate_follows_its_schedule():
+    algo = small("qmix", lr=[[0, 1e-3], [1_000, 0.0]]).build_algo()
+    rates = []
+    for _ in range(4):
+        results = algo.train()
+        rates.append(results["learners"]["default_policy"]["default_optimizer_learning_rate"])
+    assert 1e-3 > rates[0] > rates[1] > rates[-1] == 0.0
+    algo.stop()
+
+
 def test_the_module_acts_by_itself_as_rllib_expects():
     """forward_inference on an exported module gives legal greedy joint actions and new state."""
     import torch
