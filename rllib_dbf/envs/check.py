@@ -71,7 +71,7 @@ def check_team_env(
         One finding per property. Nothing is raised for a failure; see `raise_if_failed`.
     """
     make, title = _maker(env, options)
-    subject = env if make is None else make(num_envs)
+    subject: Any = env if make is None else make(num_envs)
     seeds = _SEED + np.arange(subject.num_envs)
     try:
         reference = play(subject, seeds, max_steps)

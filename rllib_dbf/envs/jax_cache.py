@@ -1,4 +1,4 @@
-"""Where compiled simulators are kept between processes, so that only the first one compiles."""
+"""How JAX is set up for simulators: what it compiles is kept, and it works in one thread."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ def use_persistent_cache(jax: Any) -> None:
     jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def use_one_thread(jax: Any) -> None:
+    """Let JAX compute on the processor in the calling thread, if it has not started yet.
+
+    The arrays of a simulator step are so small that handing them to other threads takes longer
+    than computing them, and the cores are needed by learners and other simulators.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    given = os.environ.get("NPROC")  # read by XLA when it makes its threads
+    os.environ["NPROC"] = given or "1"
+    try:
+        jax.devices("cpu")
+    finally:
+        if given is None:
+            del os.environ["NPROC"]
 
 
 def _processor() -> str:

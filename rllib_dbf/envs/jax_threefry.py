@@ -17,11 +17,15 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-def threefry(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
+Key = tuple[jax.Array, jax.Array]
+"""Both words of one key, or of a batch of keys, apart: stacking them would hinder fusion."""
+
+
+def threefry(key: Key, high: jax.Array, low: jax.Array) -> Key:
     """Threefry-2x32 with 20 rounds (Salmon et al., 2011, Parallel Random Numbers).
 
     Args:
-        key: Two uint32 numbers.
+        key: Two words, uint32.
         high: First word of each counter, uint32.
         low: Second word of each counter, uint32.
     """
@@ -37,10 +41,29 @@ def threefry(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array
     return a, b
 
 
+def children(key: Key, count: int) -> list[Key]:
+    """What `jax.random.split` makes of each key of a batch, child by child."""
+    zero = jnp.uint32(0)
+    return [threefry(key, zero, jnp.uint32(child)) for child in range(count)]
+
+
+def rows_of_children(key: Key, count: int) -> Key:
+    """The same in two arrays, where batches of shape [B] become [count, B]."""
+    child = jnp.arange(count, dtype=jnp.uint32)[:, None]
+    return threefry((key[0][None], key[1][None]), jnp.zeros_like(child), child)
+
+
+def uniform(key: Key) -> jax.Array:
+    """What `jax.random.uniform` draws from each key of a batch: one number in [0, 1)."""
+    high, low = threefry(key, jnp.uint32(0), jnp.uint32(0))
+    mantissa = ((high ^ low) >> jnp.uint32(9)) | jnp.uint32(0x3F800000)
+    return jax.lax.bitcast_convert_type(mantissa, jnp.float32) - 1.0
+
+
 def _counted(key: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """The hash of the first numbers, as many as the shape holds."""
     low = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    return threefry(key, jnp.zeros_like(low), low)
+    return threefry((key[0], key[1]), jnp.zeros_like(low), low)
 
 
 def _seed(seed: jax.Array) -> jax.Array:
@@ -60,7 +83,7 @@ def _random_bits(key: jax.Array, bit_width: int, shape: tuple[int, ...]) -> jax.
 
 def _fold_in(key: jax.Array, data: jax.Array) -> jax.Array:
     zero = jnp.uint32(0)
-    return jnp.stack(threefry(key, zero, data.astype(jnp.uint32)))
+    return jnp.stack(threefry((key[0], key[1]), zero, data.astype(jnp.uint32)))
 
 
 STRAIGHT_THREEFRY = define_prng_impl(

@@ -87,7 +87,8 @@ class Smax(VectorTeamEnv):
             has_win=True,
         )
         self._pool = StartPool(self._task)
-        self._packed = self._task.place(np.zeros((num_envs, self._task.width), np.int32))
+        shape = kernels.blocks(num_envs), self._task.width, kernels.BLOCK
+        self._packed = self._task.place(np.zeros(shape, np.int32))
         self._pending = np.full(num_envs, -1, dtype=np.int32)
         self._started = np.zeros(num_envs, dtype=np.bool_)
         self._outcome = np.zeros(num_envs, dtype=np.uint8)
@@ -127,26 +128,26 @@ class Smax(VectorTeamEnv):
         if not self._started.all():
             raise RuntimeError("reset every sub-environment before the first step")
         require_legal(actions, self._last.avail, self._outcome == RUNNING)
-        self._packed, floats, flags = self._step(
+        self._packed, obs, state, flags = self._step(
             self._packed, self._pool.packed, self._pending, actions.astype(np.int32)
         )
         self._pending = np.full(self.num_envs, -1, dtype=np.int32)
-        self._last = self._unfold(np.array(floats), np.array(flags))
+        self._last = self._unfold(np.array(obs), np.array(state), np.array(flags))
         return self._last
 
-    def _unfold(self, floats: ndarray, flags: ndarray) -> TeamStep:
-        """The two flat arrays of a step as a `TeamStep` of views into them."""
-        size, (n, n_actions, obs_dim, state_dim) = self.num_envs, self.spec[:4]
-        obs_end, avail_end = size * n * obs_dim, size * n * n_actions
-        alive_end = avail_end + size * n
-        outcome = self._outcome = flags[alive_end : alive_end + size]
+    def _unfold(self, obs: ndarray, state: ndarray, flags: ndarray) -> TeamStep:
+        """The arrays that the compiled step returns as a `TeamStep` of views into them."""
+        n, n_actions = self.spec.n_agents, self.spec.n_actions
+        actions_end = n * n_actions
+        outcome = self._outcome = flags[:, -2].copy()
+        logical = flags.view(np.bool_)
         return TeamStep(
-            obs=floats[:obs_end].reshape(size, n, obs_dim),
-            state=floats[obs_end:-size].reshape(size, state_dim),
-            avail=flags[:avail_end].view(np.bool_).reshape(size, n, n_actions),
-            alive=flags[avail_end:alive_end].view(np.bool_).reshape(size, n),
-            reward=floats[-size:] * np.float32(self._reward_scale),
-            new_deaths=flags[-size:].astype(np.int64),
+            obs=obs,
+            state=state[:, :-1],
+            avail=logical[:, :actions_end].reshape(self.num_envs, n, n_actions),
+            alive=logical[:, actions_end:-2],
+            reward=state[:, -1] * np.float32(self._reward_scale),
+            new_deaths=flags[:, -1].astype(np.int64),
             terminated=(outcome != RUNNING) & (outcome != TIMEOUT),
             truncated=outcome == TIMEOUT,
             outcome=self._words(),
@@ -171,9 +172,9 @@ class Smax(VectorTeamEnv):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue battles of the same map, rules and number of copies."""
-        if state["rules"] != tuple(self._rules) or len(state["packed"]) != self.num_envs:
+        if state["rules"] != tuple(self._rules) or len(state["outcome"]) != self.num_envs:
             raise ValueError(
-                f"this state is of {len(state['packed'])} battles {state['rules']}, "
+                f"this state is of {len(state['outcome'])} battles {state['rules']}, "
                 f"but the environment plays {self.num_envs} of {tuple(self._rules)}"
             )
         self._packed = self._task.place(state["packed"].copy())
@@ -184,8 +185,8 @@ class Smax(VectorTeamEnv):
     def draw(self) -> UInt8[ndarray, "H W 3"]:
         """Battle 0 as a picture: units, health, deaths and who attacks whom."""
         self._flush()
-        row = np.asarray(self._packed)[0]
-        return self._kernels.picture(self._rules, row, self._last.outcome[0])
+        packed = np.asarray(self._packed)
+        return self._kernels.picture(self._rules, packed, self._last.outcome[0])
 
     def _flush(self) -> None:
         """Tell the simulator about resets now, because start states are about to be replaced."""

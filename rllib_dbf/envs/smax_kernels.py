@@ -1,6 +1,7 @@
-"""SMAX as compiled functions of packed arrays: one dispatch starts, resets and steps a batch.
+"""SMAX as compiled functions of packed arrays: one dispatch resets and steps a batch.
 
-This is the only module that imports JAX and JaxMARL; it is imported when a SMAX environment is
+A packed batch holds all numbers of all battles in one int32 array, so that little is handed to and
+from JAX. This module imports JAX and JaxMARL; it is imported when a SMAX environment is
 made, not before.
 """
 
@@ -11,12 +12,12 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rllib_dbf.envs.jax_cache import use_persistent_cache
-from rllib_dbf.envs.smax_drawing import Scene, draw_battle
+from rllib_dbf.envs.jax_cache import use_one_thread, use_persistent_cache
+from rllib_dbf.envs.smax_drawing import draw_battle
 from rllib_dbf.envs.smax_maps import ADDED_MAPS, UNIT_NAMES
 from rllib_dbf.envs.team_env import DRAW, LOSS, RUNNING, TIMEOUT, WIN
 
@@ -39,15 +40,20 @@ def _silence() -> Iterator[None]:
 with _silence():
     import jax
     import jax.numpy as jnp
+
+    use_persistent_cache(jax)
+    use_one_thread(jax)  # before JaxMARL, which starts JAX as it is imported
     from jaxmarl.environments.smax import HeuristicEnemySMAX
     from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, Scenario
 
     from rllib_dbf.envs.jax_threefry import STRAIGHT_THREEFRY
+    from rllib_dbf.envs.smax_scene import scene_of
+    from rllib_dbf.envs.smax_sight import OWN_FEATURES, look, plan  # noqa: F401 (re-exported)
+    from rllib_dbf.envs.smax_world import STOP, Battle, Tables, advance, tables
 
-use_persistent_cache(jax)
-
-OWN_FEATURES = 10
-"""Features of a unit about itself: health, x, y, cooldown, all in [0, 1], and six type bits."""
+BLOCK = 32
+"""Battles simulated together. Larger batches are several blocks, smaller ones are padded: so the
+compiled arithmetic has the same shapes, and rounds in the same way, whatever the batch size."""
 
 
 class Rules(NamedTuple):
@@ -59,37 +65,14 @@ class Rules(NamedTuple):
     attack_mode: str
 
 
-class Battle(NamedTuple):
-    """Everything that a running battle needs, for one sub-environment.
-
-    The heuristic enemies choose at the end of a step what they will do in the next one: their
-    choice depends on the same observations as the allies', which are so computed once per step.
-    """
-
-    units: Any  # JaxMARL's SMAX state
-    enemy_memory: Any
-    enemy_actions: jax.Array
-    world_key: jax.Array  # randomness of the next step
-    key: jax.Array  # where the randomness of later steps comes from
-    outcome: jax.Array  # position in OUTCOMES
-
-
-class Sight(NamedTuple):
-    """What a battle shows: observations, state, legal actions, alive (of the allies)."""
-
-    obs: jax.Array
-    state: jax.Array
-    avail: jax.Array
-    alive: jax.Array
-
-
 class Kernels(NamedTuple):
     """The compiled functions of one task and the sizes they work with."""
 
     simulator: HeuristicEnemySMAX
-    template: Battle  # shapes and dtypes of an unpacked battle
-    width: int  # of a packed battle
-    start: Callable  # seeds [P] -> packed battles [P, width], Sight
+    tables: Tables
+    shapes: Battle  # how many rows of a packed battle each field takes, and its dtype
+    width: int  # rows of a packed battle
+    start: Callable  # seeds [P] -> packed battles [width, P], obs, state, avail (batch first)
     place: Callable  # numpy array -> JAX array
 
 
@@ -97,14 +80,17 @@ class Kernels(NamedTuple):
 def kernels(rules: Rules) -> Kernels:
     """The compiled functions of a task, made once per process."""
     simulator = make_simulator(rules)
-    template = jax.eval_shape(lambda seed: _start(simulator, seed)[0], jnp.uint32(0))
-    width = sum(leaf.size for leaf in jax.tree.leaves(template))
+    task = tables(simulator, rules)
+    shapes = jax.eval_shape(lambda seeds: _start(simulator, task, seeds), _seeds(1))
+    width = sum(field.shape[0] for field in shapes)
 
     def start(seeds):
-        battle, sight = jax.vmap(lambda seed: _start(simulator, seed))(seeds)
-        return jax.vmap(pack)(battle), sight
+        battle = _start(simulator, task, seeds)
+        sight = look(task, battle)
+        state = sight.state.reshape(-1, len(seeds))
+        return pack(battle), *map(_batch_first, (sight.obs, state, sight.avail))
 
-    return Kernels(simulator, template, width, jax.jit(start), jnp.asarray)
+    return Kernels(simulator, task, shapes, width, jax.jit(start), jnp.asarray)
 
 
 def make_simulator(rules: Rules) -> HeuristicEnemySMAX:
@@ -129,155 +115,137 @@ def make_simulator(rules: Rules) -> HeuristicEnemySMAX:
 def step_kernel(rules: Rules, num_envs: int) -> Callable:
     """The compiled step of a batch, made once per process, task and batch size.
 
-    The function takes (packed battles [B, W], packed start states [C, W], start rows [B],
-    actions [B, N]); where the start row is not negative the sub-environment first becomes that
-    start state. It returns the next packed battles, one flat float32 array (obs, state, reward)
-    and one flat uint8 array (avail, alive, outcome, new deaths).
+    The function takes (packed battles [K, W, BLOCK], K blocks being enough for B battles; packed
+    start states [W, C]; start rows [B]; actions [B, N]). Where the start row is not negative, the
+    sub-environment first becomes that start state. It returns the next packed battles and, batch
+    first, observations [B, N, O], state and reward in one array [B, S + 1], and avail, alive,
+    outcome and new deaths in one uint8 array [B, N × A + N + 2].
     """
     task = kernels(rules)
-    advance = jax.vmap(lambda battle, actions: _step(task.simulator, battle, actions))
+    count = blocks(num_envs)
 
     def step(packed, starts, rows, actions):
+        idle = count * BLOCK - num_envs
+        actions = jnp.pad(actions, ((0, idle), (0, 0)), constant_values=STOP)
+        actions = jnp.swapaxes(actions.reshape(count, BLOCK, -1), 1, 2)  # [K, N, BLOCK]
         packed = install(packed, starts, rows)
-        battle = jax.vmap(lambda flat: unpack(task.template, flat))(packed)
-        after, sight, reward, deaths = advance(battle, actions)
-        floats = jnp.concatenate([sight.obs.ravel(), sight.state.ravel(), reward])
-        bytes_ = jnp.concatenate(
-            [
-                part.astype(jnp.uint8).ravel()
-                for part in (sight.avail, sight.alive, after.outcome, deaths)
-            ]
-        )
-        return jax.vmap(pack)(after), floats, bytes_
+        packed, *shown = jax.lax.map(lambda block: _step_block(task, *block), (packed, actions))
+        # The three are kept apart: joining them in batch-first order is slow code.
+        shown = (jnp.moveaxis(part, -1, 1) for part in shown)
+        return packed, *(part.reshape(-1, *part.shape[2:])[:num_envs] for part in shown)
 
     return jax.jit(step, donate_argnums=0)
 
 
+def _step_block(task: Kernels, packed: jax.Array, actions: jax.Array) -> tuple[jax.Array, ...]:
+    """Step packed battles [W, BLOCK]; returns them and what they show, batch last."""
+    before, n = unpack(task.shapes, packed), task.tables.n_allies
+    after, reward = _step(task.tables, before, actions)
+    sight = look(task.tables, after)
+    deaths = (before.health[:n] > 0).sum(axis=0) - sight.alive.sum(axis=0)
+    flags = [sight.avail.reshape(-1, BLOCK), sight.alive, after.outcome, deaths[None]]
+    return (
+        pack(after),
+        sight.obs,
+        jnp.concatenate([sight.state.reshape(-1, BLOCK), reward[None]]),
+        jnp.concatenate([part.astype(jnp.uint8) for part in flags]),
+    )
+
+
+def blocks(num_envs: int) -> int:
+    """How many blocks hold so many battles."""
+    return -(-num_envs // BLOCK)
+
+
 def install(packed: jax.Array, starts: jax.Array, rows: jax.Array) -> jax.Array:
     """Put start states into the sub-environments whose start row is not negative."""
-    return jnp.where(rows[:, None] >= 0, starts[jnp.maximum(rows, 0)], packed)
+    count = packed.shape[0]
+    rows = jnp.pad(rows, (0, count * BLOCK - len(rows)), constant_values=-1)
+    fresh = jnp.take(starts, jnp.maximum(rows, 0), axis=1).reshape(-1, count, BLOCK)
+    return jnp.where(rows.reshape(count, 1, BLOCK) >= 0, jnp.swapaxes(fresh, 0, 1), packed)
 
 
 install_now = jax.jit(install, donate_argnums=0)
 
 
-def pack(tree: Any) -> jax.Array:
-    """All numbers of one sub-environment as one int32 vector, bit by bit."""
-    parts = []
-    for leaf in jax.tree.leaves(tree):
-        exact = leaf.dtype in (jnp.float32, jnp.uint32)
-        whole = jax.lax.bitcast_convert_type(leaf, jnp.int32) if exact else leaf.astype(jnp.int32)
-        parts.append(whole.ravel())
-    return jnp.concatenate(parts)
+def pack(battle: Battle) -> jax.Array:
+    """All numbers of a batch as one int32 array [W, B], bit by bit."""
+    return jnp.concatenate([field.view(jnp.int32) for field in battle])
 
 
-def unpack(template: Any, flat: jax.Array | np.ndarray) -> Any:
-    """Undo `pack`, given the shapes and dtypes; numpy in, numpy out."""
-    leaves, tree = jax.tree.flatten(template)
-    parts, position = [], 0
-    for leaf in leaves:
-        whole = flat[position : position + leaf.size].reshape(leaf.shape)
-        exact = leaf.dtype in (jnp.float32, jnp.uint32)
-        parts.append(whole.view(leaf.dtype) if exact else whole.astype(leaf.dtype))
-        position += leaf.size
-    return jax.tree.unflatten(tree, parts)
+def unpack(shapes: Battle, packed: jax.Array | np.ndarray) -> Battle:
+    """Undo `pack`; numpy in, numpy out."""
+    fields, position = [], 0
+    for shape in shapes:
+        fields.append(packed[position : position + shape.shape[0]].view(shape.dtype))
+        position += shape.shape[0]
+    return Battle(*fields)
 
 
-def picture(rules: Rules, row: np.ndarray, outcome: str) -> np.ndarray:
-    """One packed battle as a picture."""
-    return draw_battle(scene(rules, row, outcome))
-
-
-def scene(rules: Rules, row: np.ndarray, outcome: str) -> Scene:
-    """What a picture needs of one packed battle."""
+def picture(rules: Rules, packed: np.ndarray, outcome: str) -> np.ndarray:
+    """The first battle of a packed batch as a picture."""
     task = kernels(rules)
-    units, simulator = unpack(task.template, row).units, task.simulator
-    n, types = simulator.num_allies, units.unit_types.astype(np.int64)
-    order = units.prev_attack_actions - simulator.num_movement_actions
-    # The enemies count the allies backwards.
-    target = np.where(np.arange(len(types)) < n, n + order, n - 1 - order)
-    target = np.where(order >= 0, target, 0)
-    distance = np.linalg.norm(units.unit_positions - units.unit_positions[target], axis=-1)
-    reach = np.asarray(simulator.unit_type_attack_ranges)[types]
-    attacks = (order >= 0) & units.unit_alive & (distance < reach)
-    return Scene(
-        positions=units.unit_positions,
-        health=units.unit_health / np.asarray(simulator.unit_type_health)[types],
-        alive=units.unit_alive,
-        types=types,
-        targets=np.where(attacks, target, -1),
-        n_allies=n,
-        step=int(units.step),
-        outcome=outcome,
-        deadly_walls=rules.walls_cause_death,
-    )
+    battles = unpack(task.shapes, np.ascontiguousarray(packed[0, :, :1]))
+    return draw_battle(scene_of(task.tables, battles, outcome))
 
 
-def _start(simulator: HeuristicEnemySMAX, seed: jax.Array) -> tuple[Battle, Sight]:
-    """A new battle from a seed."""
-    key, reset_key = jax.random.split(jax.random.key(seed, impl=STRAIGHT_THREEFRY))
-    _, state = simulator.reset(reset_key)
-    key = jax.random.key_data(key)
-    return _look(simulator, state.state, state.enemy_policy_state, key, jnp.int32(RUNNING))
+def _start(simulator: HeuristicEnemySMAX, task: Tables, seeds: jax.Array) -> Battle:
+    """New battles from seeds: placed by JaxMARL, and with the enemies' first plans."""
 
+    def place(seed):
+        key, reset_key = jax.random.split(jax.random.key(seed, impl=STRAIGHT_THREEFRY))
+        return simulator.reset(reset_key)[1].state, jax.random.key_data(key)
 
-def _step(simulator: HeuristicEnemySMAX, battle: Battle, actions: jax.Array):
-    """Play one joint action; a battle that is over stays as it is."""
-    n = simulator.num_allies
-    everyone = jnp.concatenate([actions.astype(jnp.int32), battle.enemy_actions])
-    _, units, rewards, dones, _ = simulator.step_env_no_decode(
-        _as_key(battle.world_key), battle.units, simulator._decode_discrete_actions(everyone)
-    )
-    over = battle.outcome != RUNNING
-    units = jax.tree.map(lambda new, old: jnp.where(over, old, new), units, battle.units)
-    allies_left, enemies_left = units.unit_alive[:n].any(), units.unit_alive[n:].any()
-    survivors = jnp.where(
-        enemies_left,
-        jnp.where(allies_left, jnp.where(dones["__all__"], TIMEOUT, RUNNING), LOSS),
-        jnp.where(allies_left, WIN, DRAW),
-    )
-    outcome = jnp.where(over, battle.outcome, survivors).astype(jnp.int32)
-    after, sight = _look(simulator, units, battle.enemy_memory, battle.key, outcome)
-    after = jax.tree.map(lambda new, old: jnp.where(over, old, new), after, battle)
-    reward = jnp.where(over, 0.0, rewards[simulator.agents[0]])
-    deaths = (battle.units.unit_alive[:n] & ~units.unit_alive[:n]).sum()
-    return after, sight, reward, deaths
-
-
-def _look(simulator: HeuristicEnemySMAX, units: Any, enemy_memory: Any, key, outcome):
-    """What the battle shows now, and what the enemies decide upon seeing it."""
-    n = simulator.num_allies
-    seen = simulator._env.get_obs(units)
-    seen = jnp.stack([seen[agent] for agent in simulator.all_agents])
-    avail = simulator._env.get_avail_actions(units)
-    key, step_key = jax.random.split(_as_key(key))
-    world_key, enemy_key = jax.random.split(step_key)
-    decisions, enemy_memory = simulator.get_enemy_actions(enemy_key, enemy_memory, seen[n:])
-    enemy_actions = jnp.stack([decisions[agent] for agent in simulator.enemy_agents])
+    units, key = jax.tree.map(_batch_last, jax.vmap(place)(seeds))
+    enemies = (task.n_enemies, len(seeds))
     battle = Battle(
-        units=_strong(units),
-        enemy_memory=_strong(enemy_memory),
-        enemy_actions=enemy_actions.astype(jnp.int32),
-        world_key=jax.random.key_data(world_key),
-        key=jax.random.key_data(key),
-        outcome=outcome,
+        x=units.unit_positions[:, 0],
+        y=units.unit_positions[:, 1],
+        health=units.unit_health,
+        cooldown=units.unit_weapon_cooldowns,
+        types=units.unit_types.astype(jnp.int32),
+        orders=jnp.full(units.unit_health.shape, STOP, jnp.int32),
+        plans=jnp.zeros(enemies, jnp.int32),
+        goal_x=jnp.zeros(enemies, jnp.float32),
+        goal_y=jnp.zeros(enemies, jnp.float32),
+        aim=jnp.full(enemies, -1, jnp.int32),
+        time=jnp.zeros((1, len(seeds)), jnp.int32),
+        outcome=jnp.full((1, len(seeds)), RUNNING, jnp.int32),
+        world_key=jnp.zeros((2, len(seeds)), jnp.uint32),
+        key=key,
     )
-    sight = Sight(
-        obs=seen[:n],
-        # A unit's features about itself are the normalised world state: health, x, y and
-        # cooldown in [0, 1] and the type; JaxMARL's own world state is not normalised.
-        state=seen[:, -OWN_FEATURES:].reshape(-1),
-        avail=jnp.stack([avail[agent] for agent in simulator.agents]) > 0,
-        alive=units.unit_alive[:n],
-    )
-    return battle, sight
+    return plan(task, battle)
 
 
-def _as_key(words: jax.Array) -> jax.Array:
-    """Two numbers as a key of the generator that XLA can fuse."""
-    return jax.random.wrap_key_data(words, impl=STRAIGHT_THREEFRY)
+def _step(task: Tables, before: Battle, actions: jax.Array) -> tuple[Battle, jax.Array]:
+    """The allies' actions [N, B] and the enemies' plans, played; battles that are over stay."""
+    n, over = task.n_allies, before.outcome != RUNNING
+    after = advance(task, before, jnp.concatenate([actions, before.plans]))
+    allies, enemies = (after.health[side] > 0 for side in (np.s_[:n], np.s_[n:]))
+    allies, enemies = allies.any(axis=0, keepdims=True), enemies.any(axis=0, keepdims=True)
+    unsettled = jnp.where(before.time >= task.max_steps, TIMEOUT, RUNNING)
+    outcome = jnp.where(
+        enemies, jnp.where(allies, unsettled, LOSS), jnp.where(allies, WIN, DRAW)
+    ).astype(jnp.int32)
+    after = plan(task, after._replace(time=before.time + 1, outcome=outcome))
+    full = jnp.asarray(task.full_health)[before.types[n:]]
+    damage = ((before.health[n:] - after.health[n:]) / full).sum(axis=0) / task.n_enemies
+    reward = jnp.where(over[0], 0.0, damage + (outcome[0] == WIN))
+    return Battle(
+        *(jnp.where(over, old, new) for old, new in zip(before, after, strict=True))
+    ), reward
 
 
-def _strong(tree: Any) -> Any:
-    """Drop JAX's weak types, which would make packed and unpacked battles differ."""
-    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), tree)
+def _seeds(count: int) -> jax.ShapeDtypeStruct:
+    """The type of an array of seeds."""
+    return jax.ShapeDtypeStruct((count,), jnp.uint32)
+
+
+def _batch_first(array: jax.Array) -> jax.Array:
+    """Move the last axis to the front."""
+    return jnp.moveaxis(array, -1, 0)
+
+
+def _batch_last(array: jax.Array) -> jax.Array:
+    """Move the first axis to the end."""
+    return jnp.moveaxis(array, 0, -1)

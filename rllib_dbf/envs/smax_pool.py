@@ -29,7 +29,7 @@ class StartPool:
         self._seed_in = np.full(CAPACITY, -1, dtype=np.int64)
         self._next = 0
         self._announced: deque[int] = deque(maxlen=_REMEMBERED)
-        self._host = np.zeros((CAPACITY, task.width), dtype=np.int32)
+        self._host = np.zeros((task.width, CAPACITY), dtype=np.int32)
         self.packed = task.place(self._host)
         self.obs = self.state = self.avail = np.zeros(0)
 
@@ -59,18 +59,16 @@ class StartPool:
                 wanted.append(seed)
                 known.add(seed)
         padded = np.resize(np.array(wanted, np.uint32), CHUNK)
-        packed, sight = self._task.start(padded)
+        packed, *shown = (np.asarray(part) for part in self._task.start(padded))
         if not self.obs.size:
-            shown = (sight.obs, sight.state, sight.avail)
             self.obs, self.state, self.avail = (
                 np.zeros((CAPACITY, *part.shape[1:]), part.dtype) for part in shown
             )
         rows = slice(self._next, self._next + CHUNK)
         self._host = self._host.copy()  # JAX may share the memory of the array it was given
-        self._host[rows] = np.asarray(packed)
+        self._host[:, rows] = packed
         self.packed = self._task.place(self._host)
-        self.obs[rows], self.state[rows] = np.asarray(sight.obs), np.asarray(sight.state)
-        self.avail[rows] = np.asarray(sight.avail)
+        self.obs[rows], self.state[rows], self.avail[rows] = shown
         self._seed_in[rows] = padded
         self._slot_of = {int(s): row for row, s in enumerate(self._seed_in) if s >= 0}
         self._slot_of.update({int(s): self._next + i for i, s in enumerate(padded)})

@@ -175,8 +175,8 @@ def require_legal(actions: ndarray, avail: Bool[ndarray, "B N A"], running: ndar
         )
     n_actions = avail.shape[2]
     in_range = (actions >= 0) & (actions < n_actions)
-    safe = np.where(in_range, actions, 0)
-    legal = np.take_along_axis(avail, safe[:, :, None], axis=2)[:, :, 0] & in_range
+    flat = np.arange(actions.size) * n_actions + np.where(in_range, actions, 0).ravel()
+    legal = avail.reshape(-1)[flat].reshape(actions.shape) & in_range
     if (legal | ~running[:, None]).all():
         return
     row, agent = np.argwhere(~legal & running[:, None])[0]

@@ -35,16 +35,19 @@ class Game(Protocol):
 
     def start(self, seeds: Int[ndarray, " B"]) -> World:
         """The first world of each episode."""
+        ...
 
     def look(
         self, world: World
     ) -> tuple[Float32[ndarray, "B N O"], Float32[ndarray, "B S"], Bool[ndarray, "B N A"]]:
         """Observations, state and legal actions."""
+        ...
 
     def play(
         self, world: World, actions: Int[ndarray, "B N"]
     ) -> tuple[World, Float32[ndarray, " B"], UInt8[ndarray, " B"]]:
         """The next world (sharing no arrays that change), the reward and the outcome codes."""
+        ...
 
 
 class ToyEnv(VectorTeamEnv):
