@@ -71,7 +71,8 @@ class Smax(VectorTeamEnv):
         self._kernels = kernels = _import_kernels()
         self._rules = kernels.Rules(map_name, walls_cause_death, see_enemy_actions, attack_mode)
         self._task = kernels.kernels(self._rules)
-        self._step = kernels.step_kernel(self._rules, num_envs)
+        blocks = -(-num_envs // kernels.BLOCK)
+        self._step = kernels.step_kernel(self._rules, blocks)
         self._reward_scale = reward_scale
         self.num_envs = num_envs
         simulator = self._task.simulator
@@ -87,9 +88,10 @@ class Smax(VectorTeamEnv):
             has_win=True,
         )
         self._pool = StartPool(self._task)
-        shape = kernels.blocks(num_envs), self._task.width, kernels.BLOCK
+        shape = blocks, self._task.width, kernels.BLOCK
         self._packed = self._task.place(np.zeros(shape, np.int32))
-        self._pending = np.full(num_envs, -1, dtype=np.int32)
+        self._columns = blocks * kernels.BLOCK  # of which those beyond num_envs are idle
+        self._pending = np.full(self._columns, -1, dtype=np.int32)
         self._started = np.zeros(num_envs, dtype=np.bool_)
         self._outcome = np.zeros(num_envs, dtype=np.uint8)
         self._last = blank_step(self.spec, num_envs)
@@ -128,11 +130,11 @@ class Smax(VectorTeamEnv):
         if not self._started.all():
             raise RuntimeError("reset every sub-environment before the first step")
         require_legal(actions, self._last.avail, self._outcome == RUNNING)
-        self._packed, obs, state, flags = self._step(
-            self._packed, self._pool.packed, self._pending, actions.astype(np.int32)
-        )
-        self._pending = np.full(self.num_envs, -1, dtype=np.int32)
-        self._last = self._unfold(np.array(obs), np.array(state), np.array(flags))
+        orders = np.full((self._columns, self.spec.n_agents), STOP, dtype=np.int32)
+        orders[: self.num_envs] = actions
+        self._packed, *shown = self._step(self._packed, self._pool.packed, self._pending, orders)
+        self._pending = np.full(self._columns, -1, dtype=np.int32)
+        self._last = self._unfold(*(np.array(part)[: self.num_envs] for part in shown))
         return self._last
 
     def _unfold(self, obs: ndarray, state: ndarray, flags: ndarray) -> TeamStep:
@@ -178,7 +180,7 @@ class Smax(VectorTeamEnv):
                 f"but the environment plays {self.num_envs} of {tuple(self._rules)}"
             )
         self._packed = self._task.place(state["packed"].copy())
-        self._pending = np.full(self.num_envs, -1, dtype=np.int32)
+        self._pending = np.full(self._columns, -1, dtype=np.int32)
         self._started, self._outcome = state["started"].copy(), state["outcome"].copy()
         self._last = copy_step(TeamStep(**state["last"]))
 
@@ -192,7 +194,7 @@ class Smax(VectorTeamEnv):
         """Tell the simulator about resets now, because start states are about to be replaced."""
         if (self._pending >= 0).any():
             self._packed = self._kernels.install_now(self._packed, self._pool.packed, self._pending)
-            self._pending = np.full(self.num_envs, -1, dtype=np.int32)
+            self._pending = np.full(self._columns, -1, dtype=np.int32)
 
 
 def _import_kernels():

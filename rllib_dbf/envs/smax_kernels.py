@@ -112,27 +112,24 @@ def make_simulator(rules: Rules) -> HeuristicEnemySMAX:
 
 
 @cache
-def step_kernel(rules: Rules, num_envs: int) -> Callable:
-    """The compiled step of a batch, made once per process, task and batch size.
+def step_kernel(rules: Rules, count: int) -> Callable:
+    """The compiled step of K blocks of battles, made once per process and task.
 
-    The function takes (packed battles [K, W, BLOCK], K blocks being enough for B battles; packed
-    start states [W, C]; start rows [B]; actions [B, N]). Where the start row is not negative, the
-    sub-environment first becomes that start state. It returns the next packed battles and, batch
-    first, observations [B, N, O], state and reward in one array [B, S + 1], and avail, alive,
-    outcome and new deaths in one uint8 array [B, N × A + N + 2].
+    The function takes (packed battles [K, W, BLOCK], packed start states [W, C], start rows
+    [K × BLOCK], actions [K × BLOCK, N]). Where the start row is not negative, the battle first
+    becomes that start state. It returns the next packed battles and, batch first, observations
+    [K × BLOCK, N, O], state and reward in one array [K × BLOCK, S + 1], and avail, alive, outcome
+    and new deaths in one uint8 array [K × BLOCK, N × A + N + 2].
     """
     task = kernels(rules)
-    count = blocks(num_envs)
 
     def step(packed, starts, rows, actions):
-        idle = count * BLOCK - num_envs
-        actions = jnp.pad(actions, ((0, idle), (0, 0)), constant_values=STOP)
         actions = jnp.swapaxes(actions.reshape(count, BLOCK, -1), 1, 2)  # [K, N, BLOCK]
         packed = install(packed, starts, rows)
         packed, *shown = jax.lax.map(lambda block: _step_block(task, *block), (packed, actions))
         # The three are kept apart: joining them in batch-first order is slow code.
         shown = (jnp.moveaxis(part, -1, 1) for part in shown)
-        return packed, *(part.reshape(-1, *part.shape[2:])[:num_envs] for part in shown)
+        return packed, *(part.reshape(-1, *part.shape[2:]) for part in shown)
 
     return jax.jit(step, donate_argnums=0)
 
@@ -152,15 +149,9 @@ def _step_block(task: Kernels, packed: jax.Array, actions: jax.Array) -> tuple[j
     )
 
 
-def blocks(num_envs: int) -> int:
-    """How many blocks hold so many battles."""
-    return -(-num_envs // BLOCK)
-
-
 def install(packed: jax.Array, starts: jax.Array, rows: jax.Array) -> jax.Array:
     """Put start states into the sub-environments whose start row is not negative."""
     count = packed.shape[0]
-    rows = jnp.pad(rows, (0, count * BLOCK - len(rows)), constant_values=-1)
     fresh = jnp.take(starts, jnp.maximum(rows, 0), axis=1).reshape(-1, count, BLOCK)
     return jnp.where(rows.reshape(count, 1, BLOCK) >= 0, jnp.swapaxes(fresh, 0, 1), packed)
 

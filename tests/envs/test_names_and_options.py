@@ -26,7 +26,7 @@ def test_listing_imports_no_simulator():
 
 def test_making_smax_prints_nothing_and_leaves_redirections_alone():
     code = (
-        "import io, sys; sys.stdout = mine = io.StringIO();"
+        "import io, sys; sys.argv = ['rllib']; sys.stdout = mine = io.StringIO();"
         "import rllib_dbf.envs.smax_kernels;"
         "sys.exit('changed' if sys.stdout is not mine or mine.getvalue() else 0)"
     )
