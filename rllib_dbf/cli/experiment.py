@@ -12,7 +12,7 @@ from rllib_dbf.settings import SettingError, check_setting, find_setting, is_sea
 from rllib_dbf.settings import apply_settings as apply
 
 STEPS = "num_env_steps_sampled_lifetime"
-DEFAULT_TEAM_STOP = {STEPS: 400_000}
+DEFAULT_TEAM_STOP = {STEPS: 600_000}
 """Where a team's training ends if nobody says otherwise: some minutes of SMAX on two cores."""
 
 
