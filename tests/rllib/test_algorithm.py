@@ -39,6 +39,18 @@ def test_every_preset_trains_two_iterations_and_reports_its_metrics(preset):
     algo.stop()
 
 
+@pytest.mark.parametrize("layer", ["hypernet", "hypernet_factored"])
+def test_the_hypernetwork_input_layers_train(layer):
+    algo = small("dbf", input_layer=layer).build_algo()
+    before = weights(algo)
+    results = algo.train()
+    after = weights(algo)
+    moved = [k for k in before if "input_layer" in k and not np.array_equal(before[k], after[k])]
+    assert any(k.startswith("utility") for k in moved)
+    assert finite(results)
+    algo.stop()
+
+
 def test_the_same_seed_gives_identical_results_and_another_seed_does_not():
     def run(seed):
         algo = small("dbf", seed=seed).build_algo()
