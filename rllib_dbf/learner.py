@@ -48,8 +48,10 @@ class TeamLearner(TorchLearner):
         self._barrier = config.barrier_settings(self._team_module().n_agents)
         self._combine = COMBINATIONS[config.gradient_combination]
         self._tau_generator = torch.Generator(device=self._device)
-        seed = 0 if config.seed is None else int(config.seed)
-        self._tau_generator.manual_seed(seed * 1_000 + self._learner_index)
+        if config.seed is None:
+            self._tau_generator.seed()
+        else:
+            self._tau_generator.manual_seed(int(config.seed) * 1_000 + self._learner_index)
         self._episodes_at_target_update = 0
         self._updates = 0
         self._steps_trained = 0

@@ -160,7 +160,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         episodes: list[TeamEpisode] = []
         wanted = num_episodes if num_timesteps is None else self.num_envs
         while not episodes or (num_timesteps and _steps(episodes) < num_timesteps):
-            seeds = rng.integers(2**31, size=wanted).tolist()
+            seeds = rng.choice(2**31, size=wanted, replace=False).tolist()
             episodes += play_episodes(self.env, self.module, seeds, epsilon, rng)
         self._new_steps += _steps(episodes)
         return episodes
