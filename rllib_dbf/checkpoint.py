@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rllib_dbf.module import TeamRLModule
+if TYPE_CHECKING:
+    from rllib_dbf.module import TeamRLModule
 
 _MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
 _ARGUMENTS = "class_and_ctor_args.pkl"
@@ -41,7 +42,9 @@ def load_team(path: str | Path) -> TrainedTeam:
             f"{path} holds no checkpoint (no {_ARGUMENTS}); give a directory such as "
             "RUN/…/checkpoint_000000"
         )
-    config = _read_config(path)
+    from rllib_dbf.module import TeamRLModule
+
+    config = read_config(path)
     if "preset" not in config:
         name = config.get("algo_class", "another algorithm")
         raise CheckpointError(f"{path} was written by {name}, not by a team algorithm")
@@ -58,7 +61,12 @@ def load_team(path: str | Path) -> TrainedTeam:
     )
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration, as a dictionary, that any RLlib checkpoint was written with.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
     try:
         with (path / _ARGUMENTS).open("rb") as file:
             content = pickle.load(file)

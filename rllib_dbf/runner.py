@@ -138,9 +138,9 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         random_actions: bool,
         force_reset: bool,
     ) -> list[TeamEpisode]:
-        if force_reset:
-            self._make_sampler()
         sampler = self._with_exploration(explore, random_actions)
+        if force_reset:
+            sampler.abandon()
         if num_timesteps is None and num_episodes is None:
             num_episodes = self.num_envs
         played = 0

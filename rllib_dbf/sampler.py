@@ -110,6 +110,10 @@ class Sampler:
             self._restart(ended)
         return self.env.num_envs
 
+    def abandon(self) -> None:
+        """Drop all running episodes; the next step starts new ones from the seeds that follow."""
+        self._current = None
+
     def take_finished(self, n: int | None = None) -> list[TeamEpisode]:
         """Remove and return the first `n` finished episodes (all if None)."""
         n = len(self.finished) if n is None else n

@@ -69,6 +69,17 @@ def test_the_same_seed_gives_the_same_episodes():
     assert all(np.array_equal(a.actions, b.actions) for a, b in zip(one, two, strict=True))
 
 
+def test_abandoned_episodes_are_dropped_and_never_played_again():
+    s = sampler(envs=3)
+    for _ in range(2):
+        s.step()
+    running = set(s._seed.tolist())
+    s.abandon()
+    after = [e.seed for e in episodes(s, 12)]
+    assert not running & set(after)
+    assert len(set(after)) == 12
+
+
 def test_a_restored_sampler_continues_exactly():
     s = sampler()
     for _ in range(5):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rllib_dbf.cli.errors import CommandError
+from rllib_dbf.cli.errors import CommandError, one_line
 
 METADATA = "rllib_checkpoint.json"
 _CLASS_AND_ARGS = "class_and_ctor_args.pkl"
@@ -62,14 +62,9 @@ def config_state(path: Path) -> dict[str, Any]:
     Raises:
         CommandError: If it cannot be read.
     """
-    import pickle
+    from rllib_dbf.checkpoint import CheckpointError, read_config
 
     try:
-        with (path / _CLASS_AND_ARGS).open("rb") as file:
-            (state, *_), _ = pickle.load(file)["ctor_args_and_kwargs"]
-        return dict(state)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise CommandError(
-            f"{str(path / _CLASS_AND_ARGS)!r} is damaged ({type(error).__name__}: {error});"
-            " use an earlier checkpoint of the run"
-        ) from error
+        return read_config(path)
+    except CheckpointError as error:
+        raise CommandError(one_line(error)) from error
