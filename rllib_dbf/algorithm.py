@@ -202,6 +202,8 @@ class DBF(Algorithm):
         file = Path(path) / REPLAY_FILE
         if file.is_file():
             self.replay.load(file)
+        if self.env_runner_group.num_remote_env_runners() > 0:
+            self._pass_weights_on()  # with the step count, or exploration would start anew
 
 
 _STEPS_PER_TRAINING_STEP = 1_000  # RLlib's bookkeeping costs milliseconds per training step

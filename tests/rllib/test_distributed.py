@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from ray import tune
+from ray.rllib.algorithms.algorithm import Algorithm
 
 from rllib_dbf.settings import SettingError
 from tests.rllib.small import small
 
 
-def test_remote_runners_train_and_count_every_step():
+def test_remote_runners_train_count_every_step_and_resume(tmp_path):
     config = small("dbf").env_runners(num_env_runners=2).evaluation(evaluation_num_env_runners=1)
     algo = config.build_algo()
     for _ in range(2):
@@ -27,7 +28,15 @@ def test_remote_runners_train_and_count_every_step():
     )
     for weight in remote:
         assert np.array_equal(weight, local.detach().numpy())
+    path = algo.save_to_path(str(tmp_path / "checkpoint"))
     algo.stop()
+    restored = Algorithm.from_checkpoint(path)
+    again = restored.env_runner_group.foreach_env_runner(
+        lambda r: r.sampler.epsilon(r.sampler.timestep), local_env_runner=False
+    )
+    assert max(again) < 1.0, "exploration must go on where it was"
+    assert restored.train()["training_iteration"] == 3
+    restored.stop()
 
 
 def test_a_killed_runner_comes_back_and_training_goes_on():
