@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rllib_dbf.functional import barrier, losses, targets
 from rllib_dbf.nets.team_network import TeamNetwork
+from rllib_dbf.packing import Packing, pack_episodes
 from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch, Utilities
 
@@ -78,57 +79,74 @@ def td_loss(
     """Temporal-difference loss of the chosen joint actions.
 
     Targets come from the target network without gradient; with `double_q` the greedy joint action
-    is the online network's. Reduction: mean over played transitions (and groups).
+    is the online network's. Reduction: mean over played transitions (and groups). The networks
+    see the states that were played and no padding.
 
     Returns:
         The loss, and detached figures to log.
     """
-    hidden, head = online.unroll(batch), online.utility.head
-    phi = head.embed(taus.online)
+    packing = pack_episodes(batch.mask)
+    avail, state = packing.pack(batch.avail), packing.pack(batch.state)
+    hidden, head = online.unroll(batch, packing), online.utility.head
+    tau = packing.pack(taus.online)
+    phi = head.embed(tau)
     with torch.no_grad():
-        q = head.mean(hidden, taus.online, phi)
-        y = _td_targets(target, batch, q, taus.target, settings)
+        q = head.mean(hidden, tau, phi)
+        y = _td_targets(target, batch, packing, q, packing.pack(taus.target), settings)
+    tau, hidden = packing.starting(tau), packing.starting(hidden)
+    actions = packing.pack_steps(batch.actions)
     utilities = Utilities(
-        z=head.at(
-            hidden[:, :-1],
-            batch.actions,
-            taus.online[:, :-1],
-            None if phi is None else phi[:, :-1],
-        ),
-        q_max=_available_maximum(q, batch.avail)[:, :-1],
-        actions=batch.actions,
-        hidden=hidden[:, :-1],
+        z=head.at(hidden, actions, tau, None if phi is None else packing.starting(phi)),
+        q_max=packing.starting(_available_maximum(q, avail)),
+        actions=actions,
+        hidden=hidden,
     )
-    z = online.mixer(utilities, batch.state[:, :-1])
-    loss = TD_LOSSES[settings.loss](z, y, taus.online[:, :-1], batch.mask)
-    with torch.no_grad():
-        q_taken = losses.masked_mean(z.detach().mean(dim=-1), batch.mask)
-        y_mean = losses.masked_mean(y.mean(dim=-1), batch.mask)
-    return loss, {"q_taken_mean": q_taken, "target_mean": y_mean}
+    z = _mix(online, utilities, packing.starting(state))  # [1, M, G, K]: one long row
+    y = packing.pack_steps(y)[None]
+    every = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
+    loss = TD_LOSSES[settings.loss](z, y, tau[None], every)
+    return loss, {"q_taken_mean": z.detach().mean(), "target_mean": y.mean()}
+
+
+def _mix(
+    network: TeamNetwork, utilities: Utilities, state: Float[Tensor, "P S"]
+) -> Float[Tensor, "1 P G K"]:
+    """Team values of packed states, which to a mixer are one episode of P steps."""
+    return network.mixer(Utilities(*(x[None] for x in utilities)), state[None])
 
 
 def _td_targets(
-    target: TeamNetwork, batch: TeamBatch, q_online: Tensor, tau: Tensor, settings: TDSettings
+    target: TeamNetwork,
+    batch: TeamBatch,
+    packing: Packing,
+    q_online: Float[Tensor, "P N A"],
+    tau: Float[
+        Tensor,
+        (
+            P  # N K2
+        ),
+    ],
+    settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
-    hidden = target.unroll(batch)
+    hidden, avail = target.unroll(batch, packing), packing.pack(batch.avail)
     head = target.utility.head
     phi = head.embed(tau)
     q_target = head.mean(hidden, tau, phi)
-    greedy = targets.greedy_actions(q_online if settings.double_q else q_target, batch.avail)
+    greedy = targets.greedy_actions(q_online if settings.double_q else q_target, avail)
     utilities = Utilities(
         z=head.at(hidden, greedy, tau, phi),
-        q_max=_available_maximum(q_target, batch.avail),
+        q_max=_available_maximum(q_target, avail),
         actions=greedy,
         hidden=hidden,
     )
-    values = target.mixer(utilities, batch.state)
+    values = packing.unpack(_mix(target, utilities, packing.pack(batch.state))[0])
     return targets.td_lambda_targets(
         batch.reward, batch.terminated, batch.mask, values, settings.gamma, settings.td_lambda
     )
 
 
-def _available_maximum(q: Tensor, avail: Tensor) -> Float[Tensor, "B T N"]:
+def _available_maximum(q: Tensor, avail: Tensor) -> Float[Tensor, "*L"]:
     return q.masked_fill(~avail, -torch.inf).amax(dim=-1)
 
 
@@ -168,9 +186,10 @@ def _score_function(
     active: Tensor,
     settings: BarrierSettings,
 ) -> Float[Tensor, ""]:
-    hidden = online.unroll(batch)[:, :-1]
+    packing = pack_episodes(batch.mask)
+    q = packing.unpack(online.utility.head.acting_mean(online.unroll(batch, packing)))
     return barrier.score_function_loss(
-        online.utility.head.acting_mean(hidden),
+        q[:, :-1],
         batch.avail[:, :-1],
         batch.actions,
         batch.alive[:, :-1],

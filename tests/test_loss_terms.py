@@ -6,6 +6,7 @@ import torch
 
 from rllib_dbf import loss_terms
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_mixer, build_utility
+from rllib_dbf.packing import pack_episodes
 from rllib_dbf.team import TeamBatch
 
 B, T, N, A, O, S = 2, 3, 5, 7, 4, 17
@@ -38,6 +39,12 @@ def batch(deaths, lengths=(3, 2), seed: int = 0) -> TeamBatch:
         terminated=terminated,
         mask=mask,
     )
+
+
+def unrolled(net: TeamNetwork, data: TeamBatch) -> torch.Tensor:
+    """Hidden states from which a transition starts: [B, T, N, H]."""
+    packing = pack_episodes(data.mask)
+    return packing.unpack(net.unroll(data, packing))[:, :-1]
 
 
 def barrier_settings(**changes) -> loss_terms.BarrierSettings:
@@ -90,7 +97,7 @@ def test_descending_the_barrier_lowers_the_probability_of_the_deadly_action():
     optimiser = torch.optim.SGD(net.utility.parameters(), lr=0.5)
 
     def log_prob() -> float:
-        q = net.utility.head.acting_mean(net.unroll(data)[:, :-1])
+        q = net.utility.head.acting_mean(unrolled(net, data))
         chosen = q.log_softmax(-1).gather(-1, data.actions[..., None]).squeeze(-1)
         return float(chosen[0, 1].sum())  # the step that ends in the death
 
@@ -133,7 +140,7 @@ def test_the_mean_of_the_team_return_is_the_mix_of_the_mean_utilities():
     net = network()
     data = batch(DEATHS)
     tau = torch.rand(B, T, 1, 11)
-    hidden = net.unroll(data)[:, :-1]
+    hidden = unrolled(net, data)
     z = net.utility.head.at(hidden, data.actions, tau)
     u = loss_terms.Utilities(z, z.mean(-1), data.actions, hidden)
     total = net.mixer(u, data.state[:, :-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,73 +11,82 @@ from torch import Tensor
 
 
 def gru_sequence(
-    projected: Float[Tensor, "T R G"],
+    projected: Float[Tensor, "P G"],
     hidden: Float[Tensor, "R H"],
     weight: Float[Tensor, "G H"],
     bias: Float[Tensor, " G"],
-) -> Float[Tensor, "T R H"]:
+    counts: Sequence[int],
+) -> Float[Tensor, "P H"]:
     """Hidden states after every step of a GRU (Cho et al., 2014; gates as in `torch.nn.GRU`).
 
         r, z = σ(x_rz + h W_rzᵀ + b_rz),   n = tanh(x_n + r ∘ (h W_nᵀ + b_n)),   h' = (1-z) n + z h
 
-    Same numbers as `torch.nn.GRU`. The gradient of the recurrent weights is one product over all
-    steps at the end; PyTorch's CPU kernel accumulates it step by step, which costs half as much
-    again on the short, narrow sequences of a team.
+    Same numbers as `torch.nn.GRU` on a `PackedSequence`. The gradient of the recurrent weights is
+    one product over all steps at the end; PyTorch's CPU kernel accumulates it step by step, which
+    costs half as much again on the short, narrow sequences of a team.
 
     Args:
-        projected: x W_ihᵀ + b_ih of every step, gates (G = 3 H) in the order r, z, n.
+        projected: x W_ihᵀ + b_ih of every row of every step, step after step; gates (G = 3 H) in
+            the order r, z, n.
         hidden: State before the first step.
         weight: Recurrent weights W_hh.
         bias: Recurrent bias b_hh.
+        counts: Rows at each step; never more than at the step before. Row i of a step goes on
+            from row i of the step before.
     """
-    return _GRUSequence.apply(projected, hidden, weight, bias)  # pyright: ignore
+    return _GRUSequence.apply(projected, hidden, weight, bias, list(counts))  # pyright: ignore
 
 
 class _GRUSequence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor
+        ctx: Any, projected: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
     ) -> Tensor:
-        steps, rows, size = projected.shape[0], *hidden.shape
-        states = projected.new_empty(steps + 1, rows, size)
-        gates = projected.new_empty(steps, rows, 2 * size)
-        news = projected.new_empty(steps, rows, size)
-        recurrent = projected.new_empty(steps, rows, 3 * size)
-        states[0] = hidden
+        rows, size = len(projected), hidden.shape[1]
+        states = projected.new_empty(rows, size)
+        gates = projected.new_empty(rows, 2 * size)
+        news = projected.new_empty(rows, size)
+        recurrent = projected.new_empty(rows, 3 * size)
         transposed = weight.t()
-        loop = zip(
-            projected.unbind(), states[:-1].unbind(), states[1:].unbind(), gates.unbind(),
-            news.unbind(), recurrent.unbind(), strict=True,
-        )  # fmt: skip
-        for x, before, after, rz, n, h in loop:
+        before, origins = hidden, []
+        for x, after, rz, n, h in zip(
+            *(part.split(counts) for part in (projected, states, gates, news, recurrent)),
+            strict=True,
+        ):
+            before = before[: len(x)]
+            origins.append(before)
             torch.addmm(bias, before, transposed, out=h)
             torch.add(x[:, : 2 * size], h[:, : 2 * size], out=rz).sigmoid_()
             torch.addcmul(x[:, 2 * size :], rz[:, :size], h[:, 2 * size :], out=n).tanh_()
             torch.lerp(n, before, rz[:, size:], out=after)
-        ctx.save_for_backward(states, gates, news, recurrent, weight)
-        return states[1:]
+            before = after
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(torch.cat(origins), gates, news, recurrent, weight)
+            ctx.counts, ctx.first_rows = counts, len(hidden)
+        return states
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        states, gates, news, recurrent, weight = ctx.saved_tensors
+        before, gates, news, recurrent, weight = ctx.saved_tensors
         size = news.shape[-1]
-        r, z = gates[..., :size], gates[..., size:]
+        r, z = gates[:, :size], gates[:, size:]
         # Everything that does not depend on later steps, for all steps at once.
         to_new = (1.0 - z) * (1.0 - news.square())
-        to_update = (states[:-1] - news) * z * (1.0 - z)
-        to_reset = recurrent[..., 2 * size :] * r * (1.0 - r)
-        grad_x = torch.empty_like(recurrent)
-        grad_h = torch.empty_like(recurrent)
-        carry = torch.zeros_like(states[0])
-        for t in range(len(news) - 1, -1, -1):
-            total = grad_outputs[0][t] + carry
-            gx, gh = grad_x[t], grad_h[t]
-            new = torch.mul(total, to_new[t], out=gx[:, 2 * size :])
-            torch.mul(new, to_reset[t], out=gh[:, :size])
-            torch.mul(total, to_update[t], out=gh[:, size : 2 * size])
-            torch.mul(new, r[t], out=gh[:, 2 * size :])
-            carry = torch.addmm(total.mul_(z[t]), gh, weight)
-        grad_x[..., : 2 * size] = grad_h[..., : 2 * size]
-        flat = grad_h.flatten(0, 1)
-        grad_weight = flat.t() @ states[:-1].flatten(0, 1)
-        return grad_x, carry, grad_weight, flat.sum(dim=0)
+        to_update = (before - news) * z * (1.0 - z)
+        to_reset = recurrent[:, 2 * size :] * r * (1.0 - r)
+        grad_x, grad_h = torch.empty_like(recurrent), torch.empty_like(recurrent)
+        grad_hidden = news.new_zeros(ctx.first_rows, size)
+        total = grad_outputs[0].clone()  # plus, once a step is done, what it owes to later steps
+        parts = (total, to_new, to_update, to_reset, r, z, grad_x, grad_h)
+        steps = list(zip(*(part.split(ctx.counts) for part in parts), strict=True))
+        earlier = [grad_hidden, *(step[0] for step in steps)]
+        for (at, new_t, update_t, reset_t, r_t, z_t, gx, gh), into in reversed(
+            list(zip(steps, earlier[:-1], strict=True))
+        ):
+            new = torch.mul(at, new_t, out=gx[:, 2 * size :])
+            torch.mul(new, reset_t, out=gh[:, :size])
+            torch.mul(at, update_t, out=gh[:, size : 2 * size])
+            torch.mul(new, r_t, out=gh[:, 2 * size :])
+            into[: len(at)].addcmul_(at, z_t).addmm_(gh, weight)
+        grad_x[:, : 2 * size] = grad_h[:, : 2 * size]
+        return grad_x, grad_hidden, grad_h.t() @ before, grad_h.sum(dim=0), None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import RecurrentUtility
+from rllib_dbf.packing import Packing
 from rllib_dbf.team import TeamBatch, Utilities
 
 
@@ -48,9 +49,14 @@ class TeamNetwork(NamedTuple):
     utility: RecurrentUtility
     mixer: nn.Module
 
-    def unroll(self, batch: TeamBatch) -> Float[Tensor, "B T1 N H"]:
-        """Hidden states of every agent along whole episodes, s_0 … s_T."""
-        return self.utility.unroll(batch.obs, last_actions(batch), batch.avail)
+    def unroll(self, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
+        """Hidden states of every agent at every real state, in packed order."""
+        return self.utility.unroll(
+            packing.pack(batch.obs),
+            packing.pack(last_actions(batch)),
+            packing.pack(batch.avail),
+            packing.counts,
+        )
 
     def detached_copy(self) -> TeamNetwork:
         """A copy that takes no gradient (a target network)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -90,30 +91,37 @@ class RecurrentUtility(nn.Module):
 
     def unroll(
         self,
-        obs: Float[Tensor, "B T N O"],
-        last_actions: Int[Tensor, "B T N"],
-        avail: Bool[Tensor, "B T N A"],
+        obs: Float[Tensor, "P N O"],
+        last_actions: Int[Tensor, "P N"],
+        avail: Bool[Tensor, "P N A"],
+        counts: Sequence[int],
         memory: Memory | None = None,
-    ) -> Float[Tensor, "B T N H"]:
+    ) -> Float[Tensor, "P N H"]:
         """Hidden states of whole episodes, with gradients through all of time.
 
         The remembered quantiles are detached, so when the input layer reads them a first pass
         without gradients finds them, and one pass over all steps at once does the rest.
+
+        Args:
+            obs: Observations in packed order (see `Packing`).
+            last_actions: The action before each state, -1 for none.
+            avail: Available actions.
+            counts: Episodes present at each step; `[B] * T` where all are as long.
+            memory: At the start of the episodes; zeros if not given.
         """
-        batch, _, agents, _ = obs.shape
-        memory = self.initial_memory(batch * agents) if memory is None else memory
-        inputs = self.inputs(obs, last_actions).transpose(0, 1).flatten(1, 2)  # [T, R, I]
-        x = self.input_layer.prepare(inputs)
+        agents = obs.shape[1]
+        rows = [count * agents for count in counts]
+        memory = self.initial_memory(rows[0]) if memory is None else memory
+        x = self.input_layer.prepare(self.inputs(obs, last_actions).flatten(0, 1))  # [P N, ·]
         hidden = None
         if self.uses_quantiles:
-            avail_rows = avail.transpose(0, 1).flatten(1, 2)  # [T, R, A]
-            hidden, quantiles = self._replay(x.detach(), avail_rows, memory)
+            hidden, quantiles = self._replay(x.detach(), avail.flatten(0, 1), rows, memory)
             x = self.input_layer.finish(x, quantiles)
         if hidden is None or torch.is_grad_enabled():
             gru = self.gru
             projected = F.linear(F.relu(x), gru.weight_ih_l0, gru.bias_ih_l0)
-            hidden = gru_sequence(projected, memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0)
-        return hidden.unflatten(1, (batch, agents)).transpose(0, 1)
+            hidden = gru_sequence(projected, memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0, rows)
+        return hidden.unflatten(0, (-1, agents))
 
     @torch.no_grad()
     def step(
@@ -140,15 +148,18 @@ class RecurrentUtility(nn.Module):
         )
 
     @torch.no_grad()
-    def _replay(self, x: Tensor, avail: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Hidden states after each step, [T, R, H], and the quantiles on entering it, [T, R, M]."""
+    def _replay(
+        self, x: Tensor, avail: Tensor, rows: Sequence[int], memory: Memory
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states after each step, [P N, H], and the quantiles on entering it, [P N, M]."""
         readout = self._quantile_readout()
         hiddens, quantiles = [], []
-        for x_t, avail_t in zip(x.unbind(), avail.unbind(), strict=True):
+        for x_t, avail_t in zip(x.split(rows), avail.split(rows), strict=True):
+            memory = Memory(*(part[: len(x_t)] for part in memory))
             quantiles.append(memory.quantiles)
             hiddens.append(self._advance(x_t, memory))
             memory = Memory(hiddens[-1], self._greedy_quantiles(hiddens[-1], avail_t, readout))
-        return torch.stack(hiddens), torch.stack(quantiles)
+        return torch.cat(hiddens), torch.cat(quantiles)
 
     def _quantile_readout(self) -> tuple[Tensor, Tensor]:
         """φ at the remembered fractions, [H, M], and the weights that give mean returns, [A, H]."""

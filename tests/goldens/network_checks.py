@@ -60,13 +60,13 @@ def check_parameter_gradients(
 
 def _unrolled_step(utility: RecurrentUtility, x: Tensor, h: Tensor) -> Tensor:
     """One step on given input vectors and memory, with gradients: hidden [R, H]."""
-    rows = x[:, None, None, :]
     return utility.unroll(
-        rows,
-        torch.full(rows.shape[:3], -1),
-        torch.ones(*rows.shape[:3], utility.head.out.out_features, dtype=torch.bool),
+        x[:, None, :],
+        torch.full((len(x), 1), -1),
+        torch.ones(len(x), 1, utility.head.out.out_features, dtype=torch.bool),
+        [len(x)],
         Memory(h, h.new_zeros(h.shape[0], 0)),
-    )[:, 0, 0]
+    )[:, 0]
 
 
 def check_rnn_agent(case: Case) -> None:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from rllib_dbf.functional.targets import greedy_actions
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS, Memory, RecurrentUtility
+from rllib_dbf.packing import pack_episodes
 from rllib_dbf.registry import UnknownNameError
 
 B, T, N, A, OBS, H, M = 2, 5, 3, 7, 11, 13, 17
@@ -33,6 +34,13 @@ def _episodes(steps: int = T) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     return obs, last, avail
 
 
+def _unroll(utility: RecurrentUtility, obs, last, avail, memory=None) -> torch.Tensor:
+    """`unroll` of episodes that are all as long, padded axes in and out."""
+    packing = pack_episodes(torch.ones(B, obs.shape[1] - 1, dtype=torch.bool))
+    obs, last, avail = (packing.pack(x) for x in (obs, last, avail))
+    return packing.unpack(utility.unroll(obs, last, avail, packing.counts, memory))
+
+
 def _naive(utility: RecurrentUtility, obs, last, avail) -> torch.Tensor:
     """Step by step with gradients, nothing precomputed: the definition."""
     memory, hidden = utility.initial_memory(B * N), []
@@ -59,7 +67,7 @@ def _naive(utility: RecurrentUtility, obs, last, avail) -> torch.Tensor:
 def test_unroll_equals_the_naive_loop_in_values_and_gradients(head: str, layer: str) -> None:
     utility = _utility(head, layer)
     episodes = _episodes()
-    fast, slow = utility.unroll(*episodes), _naive(utility, *episodes)
+    fast, slow = _unroll(utility, *episodes), _naive(utility, *episodes)
     torch.testing.assert_close(fast, slow)
     parameters = [p for n, p in utility.named_parameters() if not n.startswith("head")]
     weights = torch.randn_like(fast)
@@ -72,10 +80,29 @@ def test_unroll_equals_the_naive_loop_in_values_and_gradients(head: str, layer: 
 
 
 @pytest.mark.parametrize(("head", "layer"), COMBINATIONS)
+def test_episodes_that_end_early_are_those_of_a_full_unroll(head: str, layer: str) -> None:
+    utility = _utility(head, layer)
+    obs, last, avail = _episodes()
+    packing = pack_episodes(torch.arange(T - 1) < torch.tensor([[2], [T - 1]]))
+    inputs = (packing.pack(x) for x in (obs, last, avail))
+    packed = utility.unroll(*inputs, packing.counts)
+    full = packing.pack(_unroll(utility, obs, last, avail))
+    torch.testing.assert_close(packed, full)
+    parameters = [p for n, p in utility.named_parameters() if not n.startswith("head")]
+    weights = torch.randn_like(packed)
+    for ours, theirs in zip(
+        torch.autograd.grad((packed * weights).sum(), parameters),
+        torch.autograd.grad((full * weights).sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("head", "layer"), COMBINATIONS)
 def test_acting_steps_equal_the_unroll(head: str, layer: str) -> None:
     utility = _utility(head, layer)
     obs, last, avail = _episodes()
-    hidden, memory = utility.unroll(obs, last, avail), utility.initial_memory(B * N)
+    hidden, memory = _unroll(utility, obs, last, avail), utility.initial_memory(B * N)
     for t in range(T):
         stepped, memory = utility.step(obs[:, t], last[:, t], avail[:, t], memory)
         torch.testing.assert_close(stepped, hidden[:, t])
@@ -90,18 +117,18 @@ def test_unroll_continues_from_a_memory(head: str, layer: str) -> None:
     memory = utility.initial_memory(B * N)
     for t in range(2):
         _, memory = utility.step(obs[:, t], last[:, t], avail[:, t], memory)
-    rest = utility.unroll(obs[:, 2:], last[:, 2:], avail[:, 2:], memory)
-    torch.testing.assert_close(rest, utility.unroll(obs, last, avail)[:, 2:])
+    rest = _unroll(utility, obs[:, 2:], last[:, 2:], avail[:, 2:], memory)
+    torch.testing.assert_close(rest, _unroll(utility, obs, last, avail)[:, 2:])
 
 
 @pytest.mark.parametrize(("head", "layer"), COMBINATIONS)
 def test_later_steps_and_other_episodes_change_nothing(head: str, layer: str) -> None:
     utility = _utility(head, layer)
     obs, last, avail = _episodes()
-    before = utility.unroll(obs, last, avail)
+    before = _unroll(utility, obs, last, avail)
     obs[:, 3:] = 9.0
     obs[1] = -4.0
-    torch.testing.assert_close(utility.unroll(obs, last, avail)[0, :3], before[0, :3])
+    torch.testing.assert_close(_unroll(utility, obs, last, avail)[0, :3], before[0, :3])
 
 
 def test_memory_holds_the_quantiles_of_the_greedy_available_action() -> None:
@@ -121,8 +148,8 @@ def test_optional_inputs(use: bool) -> None:
     utility = _utility("expected", "linear", use_last_action=use, use_agent_id=use)
     assert utility.input_layer.linear.in_features == OBS + use * (A + N)
     obs, last, avail = _episodes()
-    other = utility.unroll(obs, (last + 1) % A, avail)
-    assert torch.equal(utility.unroll(obs, last, avail), other) is not use
+    other = _unroll(utility, obs, (last + 1) % A, avail)
+    assert torch.equal(_unroll(utility, obs, last, avail), other) is not use
 
 
 def test_hypernet_without_quantiles_is_refused() -> None:
