@@ -86,6 +86,15 @@ class LinearInput(nn.Module):
         return prepared
 
 
+def compressed(quantiles: Float[Tensor, "*L M"]) -> Float[Tensor, "*L M"]:
+    """asinh, entry by entry: linear near zero, logarithmic beyond a few units.
+
+    A generated weight scales with what generates it, and returns grow from 0 to 20 while a team
+    learns: fed as they are, they blow the input layer up midway.
+    """
+    return quantiles.asinh()
+
+
 def _trunk(n_quantiles: int, hypernet_dim: int, out_dim: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(n_quantiles, hypernet_dim), nn.ReLU(), nn.Linear(hypernet_dim, out_dim)
@@ -96,9 +105,9 @@ def _trunk(n_quantiles: int, hypernet_dim: int, out_dim: int) -> nn.Sequential:
 class HypernetInput(nn.Module):
     """A linear layer whose non-negative weights are generated from return quantiles.
 
-        y = x W(z) + b,    W(z) = ReLU(MLP(z)) viewed as [input, hidden]
+        y = x W(z) + b,    W(z) = ReLU(MLP(asinh z)) viewed as [input, hidden]
 
-    DBF paper, section 4.4, taken literally: one weight matrix per agent and step. The matrices
+    DBF paper, section 4.4: one weight matrix per agent and step; asinh is ours. The matrices
     live in chunks of rows, and are generated again in the backward pass, so that memory does not
     grow with the batch. z is detached by the caller.
 
@@ -146,7 +155,8 @@ class HypernetInput(nn.Module):
     ) -> Float[Tensor, "*L H"]:
         """The pre-activations under the weights generated from `quantiles`."""
         rows = prepared.reshape(-1, prepared.shape[-1])
-        features = F.relu(self.generator[0](quantiles.reshape(-1, quantiles.shape[-1])))
+        z = compressed(quantiles).reshape(-1, quantiles.shape[-1])
+        features = F.relu(self.generator[0](z))
         chunks = zip(rows.split(self.chunk_rows), features.split(self.chunk_rows), strict=True)
         if torch.is_grad_enabled():
             out = [checkpoint(self._product, x, f, use_reentrant=False) for x, f in chunks]
@@ -164,7 +174,7 @@ class HypernetInput(nn.Module):
 class FactoredHypernetInput(nn.Module):
     """The hypernetwork layer with weights mixed from a few non-negative bases.
 
-        W(z) = Σ_c ReLU(c_c(z)) ReLU(W_c),    c(z) = MLP(z),    y = x W(z) + b
+        W(z) = Σ_c ReLU(c_c(z)) ReLU(W_c),    c(z) = MLP(asinh z),    y = x W(z) + b
 
     Ours, not the paper's: as non-negative as the literal form, but x W_c is computed for all
     steps at once and no matrix per row exists.
@@ -212,7 +222,7 @@ class FactoredHypernetInput(nn.Module):
         self, prepared: Float[Tensor, "*L CH"], quantiles: Float[Tensor, "*L M"]
     ) -> Float[Tensor, "*L H"]:
         """The bases mixed by the coefficients of `quantiles`."""
-        coefficients = F.relu(self.coefficients(quantiles)).unsqueeze(-1)  # [*L, C, 1]
+        coefficients = F.relu(self.coefficients(compressed(quantiles))).unsqueeze(-1)  # [*L, C, 1]
         bases = prepared.unflatten(-1, (coefficients.shape[-2], -1))  # [*L, C, H]
         # Not a batched matmul: thousands of 1 x C products, four times slower.
         return (coefficients * bases).sum(dim=-2) + self.bias

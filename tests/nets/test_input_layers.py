@@ -48,7 +48,7 @@ def test_hypernet_by_the_formula_in_whole_and_in_chunks() -> None:
     layer = _layer("hypernet").double()
     x = torch.randn(29, INPUT, dtype=torch.float64, requires_grad=True)
     z = torch.randn(29, M, dtype=torch.float64)
-    weights = F.relu(layer.generator(z)).view(29, INPUT, H)
+    weights = F.relu(layer.generator(z.asinh())).view(29, INPUT, H)
     expected = torch.einsum("ri,rih->rh", x, weights) + layer.bias
     wanted = [x, *layer.parameters()]
     reference = torch.autograd.grad(expected.square().sum(), wanted)
@@ -66,9 +66,18 @@ def test_factored_hypernet_by_the_formula() -> None:
     layer = _layer("hypernet_factored").double()
     x, z = torch.randn(29, INPUT, dtype=torch.float64), torch.randn(29, M, dtype=torch.float64)
     bases = F.relu(layer.bases).view(4, H, INPUT)
-    weights = torch.einsum("rc,chi->rhi", F.relu(layer.coefficients(z)), bases)
+    weights = torch.einsum("rc,chi->rhi", F.relu(layer.coefficients(z.asinh())), bases)
     expected = torch.einsum("ri,rhi->rh", x, weights) + layer.bias
     torch.testing.assert_close(layer.finish(layer.prepare(x), z), expected)
+
+
+@pytest.mark.parametrize("name", ["hypernet", "hypernet_factored"])
+def test_returns_of_tens_do_not_blow_the_layer_up(name: str) -> None:
+    layer = _layer(name)
+    x, z = torch.randn(257, INPUT), torch.randn(257, M) + 2.0
+    with torch.no_grad():
+        small, large = (layer.finish(layer.prepare(x), z * scale).std() for scale in (1.0, 10.0))
+    assert large < 3.0 * small
 
 
 @pytest.mark.parametrize("name", ["hypernet", "hypernet_factored"])
