@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.replay import EpisodeReplay
 from rllib_dbf.runner import TeamEnvRunner
@@ -56,6 +59,7 @@ class DBF(Algorithm):
         )
         self._env_steps_sampled = 0
         self._updates_made = 0
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="collect")
 
     def _task_spec(self) -> Any:
         local: Any = self.env_runner
@@ -69,25 +73,46 @@ class DBF(Algorithm):
 
     @override(Algorithm)
     def training_step(self) -> None:
-        """Collect, store and learn until a training step's worth of team steps is played."""
+        """Collect, store and learn until a training step's worth of team steps is played.
+
+        With `overlap_sampling` the next episodes are played while the learner works, by the
+        policy of before those updates. A training step ends with nothing under way: what is
+        saved, reported and evaluated between steps is complete, and resumes exactly.
+        """
         target = min(_STEPS_PER_TRAINING_STEP, self.config.min_sample_timesteps_per_iteration or 1)
-        played = 0
-        while True:
-            with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-                episodes = self._collect()
-            if not episodes:
-                return  # no runner delivered; never learn on without new data
+        played, last = 0, False
+        episodes = self._wait_for(self._collect)
+        while episodes:  # none: no runner delivered; never learn on without new data
             self.replay.add(episodes)
             steps = sum(e.env_steps() for e in episodes)
             self._env_steps_sampled += steps
             played += steps
-            with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
-                self._learn(last=played >= target)
-            with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            last = played >= target
+            if last or not self.config.overlap_sampling:
+                self._learn(last)
                 self._pass_weights_on()
-            if played >= target:
-                break
-        self._log_runner_metrics()
+                episodes = [] if last else self._wait_for(self._collect)
+            else:
+                episodes = self._collect_while_learning()
+                self._pass_weights_on()
+        if last:
+            self._log_runner_metrics()
+
+    def _collect_while_learning(self) -> list[TeamEpisode]:
+        """Update from the episodes at hand while the next are played: runners see old weights."""
+        updates = self._updates_made
+        upcoming = self._background.submit(self._collect)
+        try:
+            self._learn(last=False)
+        finally:
+            wait([upcoming])  # nothing may be under way when an error leaves this method
+        lag = self._updates_made - updates
+        self.metrics.log_value(POLICY_LAG_UPDATES, lag, window=100)
+        return self._wait_for(upcoming.result)
+
+    def _wait_for(self, episodes: Callable[[], list[TeamEpisode]]) -> list[TeamEpisode]:
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            return episodes()
 
     def _collect(self) -> list[TeamEpisode]:
         """`episodes_per_update` episodes, shared out over the runners."""
@@ -107,6 +132,10 @@ class DBF(Algorithm):
 
     def _learn(self, last: bool) -> None:
         """Make the updates that the collected episodes pay for."""
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            self._make_updates(last)
+
+    def _make_updates(self, last: bool) -> None:
         config, replay = self.config, self.replay
         if replay.episodes_added < config.learning_starts:
             return
@@ -139,6 +168,10 @@ class DBF(Algorithm):
 
     def _pass_weights_on(self) -> None:
         """Give runners the new weights and the step count that ε follows."""
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            self._send_weights()
+
+    def _send_weights(self) -> None:
         group, runner = self.env_runner_group, cast(TeamEnvRunner, self.env_runner)
         if group.num_remote_env_runners() == 0 and self.learner_group.is_local:
             learner = self.learner_group._learner
@@ -166,6 +199,12 @@ class DBF(Algorithm):
         else:
             metrics = group.foreach_env_runner("get_metrics", local_env_runner=False)
         self.metrics.aggregate(metrics, key=ENV_RUNNER_RESULTS)
+
+    @override(Algorithm)
+    def cleanup(self) -> None:
+        """As RLlib's, and end the collecting thread."""
+        self._background.shutdown()
+        super().cleanup()
 
     @override(Algorithm)
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -206,7 +245,9 @@ class DBF(Algorithm):
             self._pass_weights_on()  # with the step count, or exploration would start anew
 
 
-_STEPS_PER_TRAINING_STEP = 1_000  # RLlib's bookkeeping costs milliseconds per training step
+# Where a training step ends the learner waits for episodes, and RLlib's bookkeeping costs
+# milliseconds.
+_STEPS_PER_TRAINING_STEP = 5_000
 
 
 def _rows(batch: TeamBatch, i: int, n: int) -> TeamBatch:

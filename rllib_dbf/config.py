@@ -77,6 +77,7 @@ class DBFConfig(AlgorithmConfig):
         self.optimizer_name, self.optimizer_eps = "adam", 1e-5
         self.epsilon: float | list = [(0, 1.0), (50_000, 0.05)]
         self.batch_episodes, self.episodes_per_update = 32, 8
+        self.overlap_sampling = True
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
         self.barrier_estimator, self.gradient_combination = "off", "sum"
@@ -112,6 +113,7 @@ class DBFConfig(AlgorithmConfig):
         epsilon: float | list = NotProvided,
         batch_episodes: int = NotProvided,
         episodes_per_update: int = NotProvided,
+        overlap_sampling: bool = NotProvided,
         learning_starts: int = NotProvided,
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
@@ -157,6 +159,8 @@ class DBFConfig(AlgorithmConfig):
             epsilon: Exploration rate, or a list of (lifetime env steps, rate) joined linearly.
             batch_episodes: Replayed episodes per update.
             episodes_per_update: Collected episodes per update.
+            overlap_sampling: Play the next episodes while learning from the last; the policy that
+                plays is then one collection's updates old. Reproducible on and off, not equal.
             learning_starts: Episodes collected before the first update.
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,10 @@ from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.team import TrainBatch
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}
+OPTIMIZERS = {
+    "adam": partial(torch.optim.Adam, fused=True),  # a third of the time of foreach, on CPU too
+    "rmsprop": partial(torch.optim.RMSprop, foreach=True, alpha=0.99),
+}
 
 
 class NonFiniteUpdateError(RuntimeError):
@@ -79,12 +83,9 @@ class TeamLearner(TorchLearner):
         """Register the optimiser of utility and mixer (targets take no gradient)."""
         module: Any = self.module[module_id]
         params = list(module.utility.parameters()) + list(module.mixer.parameters())
-        options: dict[str, Any] = {"eps": config.optimizer_eps}
-        if config.optimizer_name == "rmsprop":
-            options["alpha"] = 0.99
         self.register_optimizer(
             module_id=module_id,
-            optimizer=OPTIMIZERS[config.optimizer_name](params, foreach=True, **options),
+            optimizer=OPTIMIZERS[config.optimizer_name](params, eps=config.optimizer_eps),
             params=params,
             lr_or_lr_schedule=config.lr,
         )

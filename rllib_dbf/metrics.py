@@ -31,6 +31,8 @@ LEARNER_METRICS = {
     "gradient_norm_ratio": "norm of the barrier gradient over that of the TD gradient",
 }
 
+POLICY_LAG_UPDATES = "policy_lag_updates"
+
 
 def log_episodes(logger: Any, episodes: list[TeamEpisode], *, has_win: bool) -> None:
     """Log the means of `EPISODE_METRICS` over the given episodes to an RLlib MetricsLogger."""

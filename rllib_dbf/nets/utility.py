@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from rllib_dbf.functional.targets import greedy_actions
-from rllib_dbf.nets.gru import gru_sequence
+from rllib_dbf.nets.gru import GRUTrace, gru_sequence
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 
@@ -113,14 +112,16 @@ class RecurrentUtility(nn.Module):
         rows = [count * agents for count in counts]
         memory = self.initial_memory(rows[0]) if memory is None else memory
         x = self.input_layer.prepare(self.inputs(obs, last_actions).flatten(0, 1))  # [P N, ·]
-        hidden = None
+        trace = None
         if self.uses_quantiles:
-            hidden, quantiles = self._replay(x.detach(), avail.flatten(0, 1), rows, memory)
+            trace, quantiles = self._replay(x.detach(), avail.flatten(0, 1), rows, memory)
+            if not torch.is_grad_enabled():
+                return trace.states.unflatten(0, (-1, agents))
             x = self.input_layer.finish(x, quantiles)
-        if hidden is None or torch.is_grad_enabled():
-            gru = self.gru
-            projected = F.linear(F.relu(x), gru.weight_ih_l0, gru.bias_ih_l0)
-            hidden = gru_sequence(projected, memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0, rows)
+        gru = self.gru
+        projected = F.linear(F.relu(x), gru.weight_ih_l0, gru.bias_ih_l0)
+        weights = (gru.weight_hh_l0, gru.bias_hh_l0)
+        hidden = gru_sequence(projected, memory.hidden, *weights, rows, trace)
         return hidden.unflatten(0, (-1, agents))
 
     @torch.no_grad()
@@ -150,28 +151,40 @@ class RecurrentUtility(nn.Module):
     @torch.no_grad()
     def _replay(
         self, x: Tensor, avail: Tensor, rows: Sequence[int], memory: Memory
-    ) -> tuple[Tensor, Tensor]:
-        """Hidden states after each step, [P N, H], and the quantiles on entering it, [P N, M]."""
-        readout = self._quantile_readout()
-        hiddens, quantiles = [], []
-        for x_t, avail_t in zip(x.split(rows), avail.split(rows), strict=True):
-            memory = Memory(*(part[: len(x_t)] for part in memory))
-            quantiles.append(memory.quantiles)
-            hiddens.append(self._advance(x_t, memory))
-            memory = Memory(hiddens[-1], self._greedy_quantiles(hiddens[-1], avail_t, readout))
-        return torch.cat(hiddens), torch.cat(quantiles)
+    ) -> tuple[GRUTrace, Tensor]:
+        """Every step of the GRU, and the quantiles on entering each, [P N, M]."""
+        gru, readout = self.gru, self._quantile_readout()
+        trace = GRUTrace(memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0, rows)
+        quantiles = memory.quantiles.new_empty(len(x), self.n_memory_quantiles)
+        entering = quantiles.split(trace.counts)
+        entering[0].copy_(memory.quantiles)
+        upcoming = [*entering[1:], None]
+        for x_t, avail_t, z, after in zip(
+            x.split(trace.counts), avail.split(trace.counts), entering, upcoming, strict=True
+        ):
+            inputs = self.input_layer.finish(x_t, z).relu_()
+            hidden = trace.step(F.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0))
+            if after is not None:
+                kept = len(after)  # episodes that go on
+                self._greedy_quantiles(hidden[:kept], avail_t[:kept], readout, out=after)
+        return trace, quantiles
 
     def _quantile_readout(self) -> tuple[Tensor, Tensor]:
-        """φ at the remembered fractions, [H, M], and the weights that give mean returns, [A, H]."""
+        """φ at the remembered fractions, [H, M], and the weights that give mean returns, [H, A]."""
         phi = self.head.embed(self.memory_tau)  # [M, H]
-        return phi.t(), self.head.out.weight * phi.mean(dim=0)
+        return phi.t(), (self.head.out.weight * phi.mean(dim=0)).t()
 
     def _greedy_quantiles(
-        self, hidden: Tensor, avail: Tensor, readout: tuple[Tensor, Tensor]
+        self,
+        hidden: Tensor,
+        avail: Tensor,
+        readout: tuple[Tensor, Tensor],
+        out: Tensor | None = None,
     ) -> Tensor:
         """Quantiles of the available action of greatest mean, [R, M]."""
         phi, mean_weight = readout
-        out = self.head.out
-        action = greedy_actions(F.linear(hidden, mean_weight, out.bias), avail)
-        weighted = hidden * F.embedding(action, out.weight)
-        return torch.addmm(out.bias[action].unsqueeze(-1), weighted, phi)
+        weight, bias = self.head.out.weight, self.head.out.bias
+        scores = torch.addmm(bias, hidden, mean_weight)
+        action = scores.masked_fill_(~avail, -torch.inf).argmax(dim=-1)
+        weighted = weight.index_select(0, action).mul_(hidden)
+        return torch.addmm(bias.index_select(0, action).unsqueeze(-1), weighted, phi, out=out)
