@@ -75,7 +75,7 @@ class DBF(Algorithm):
     def training_step(self) -> None:
         """Collect, store and learn until a training step's worth of team steps is played.
 
-        With `overlap_sampling` the next episodes are played while the learner works, by the
+        Where sampling overlaps, the next episodes are played while the learner works, by the
         policy of before those updates. A training step ends with nothing under way: what is
         saved, reported and evaluated between steps is complete, and resumes exactly.
         """
@@ -88,7 +88,7 @@ class DBF(Algorithm):
             self._env_steps_sampled += steps
             played += steps
             last = played >= target
-            if last or not self.config.overlap_sampling:
+            if last or not self.config.overlaps:
                 self._learn(last)
                 self._pass_weights_on()
                 episodes = [] if last else self._wait_for(self._collect)

@@ -77,7 +77,7 @@ class DBFConfig(AlgorithmConfig):
         self.optimizer_name, self.optimizer_eps = "adam", 1e-5
         self.epsilon: float | list = [(0, 1.0), (50_000, 0.05)]
         self.batch_episodes, self.episodes_per_update = 32, 8
-        self.overlap_sampling = True
+        self.overlap_sampling: bool | None = None
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
         self.barrier_estimator, self.gradient_combination = "off", "sum"
@@ -113,7 +113,7 @@ class DBFConfig(AlgorithmConfig):
         epsilon: float | list = NotProvided,
         batch_episodes: int = NotProvided,
         episodes_per_update: int = NotProvided,
-        overlap_sampling: bool = NotProvided,
+        overlap_sampling: bool | None = NotProvided,
         learning_starts: int = NotProvided,
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
@@ -160,7 +160,9 @@ class DBFConfig(AlgorithmConfig):
             batch_episodes: Replayed episodes per update.
             episodes_per_update: Collected episodes per update.
             overlap_sampling: Play the next episodes while learning from the last; the policy that
-                plays is then one collection's updates old. Reproducible on and off, not equal.
+                plays is then one collection's updates old. None: with remote runners only (in
+                one process the two compete for the interpreter and gain nothing). Reproducible
+                on and off, not equal.
             learning_starts: Episodes collected before the first update.
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.
@@ -232,6 +234,11 @@ class DBFConfig(AlgorithmConfig):
         if internal or name == TRIAL_INFO or _same(getattr(self, name, NotProvided), value):
             return value
         return self._checked(name, value)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether episodes are played while the learner works."""
+        return self.num_env_runners > 0 if self.overlap_sampling is None else self.overlap_sampling
 
     @property
     def share_taus(self) -> bool:
