@@ -140,7 +140,8 @@ class DBFConfig(AlgorithmConfig):
         Args:
             preset: Row of the preset table; sets the parts below to that row's, so give it first.
             head: Return head of the utility: "expected" (one value) or "iqn" (quantiles).
-            mixer: "independent", "sum", "qmix", or "mean_shape(…)" of one of these.
+            mixer: "independent", "sum", "qmix", "qatten", "qplex", "qplex_qatten", "riskq", or
+                "mean_shape(…)" of one of these.
             td_loss: "squared" or "quantile_huber".
             input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
                 DBF, section 4.4) or "hypernet_factored" (the same idea with few weight bases).

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rllib_dbf.functional import barrier, losses, targets
+from rllib_dbf.nets.mixers import mixer_penalty
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import Packing, pack_episodes
 from rllib_dbf.registry import Registry
@@ -101,10 +102,12 @@ def td_loss(
         actions=actions,
         hidden=hidden,
     )
-    z = _mix(online, utilities, packing.starting(state))  # [1, M, G, K]: one long row
+    state = packing.starting(state)
+    z = _mix(online, utilities, state)  # [1, M, G, K]: one long row
     y = packing.pack_steps(y)[None]
     every = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
     loss = TD_LOSSES[settings.loss](z, y, tau[None], every)
+    loss = loss + mixer_penalty(online.mixer, state)
     return loss, {"q_taken_mean": z.detach().mean(), "target_mean": y.mean()}
 
 

@@ -20,13 +20,17 @@ from rllib_dbf.nets.utility import Memory
 
 
 def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscrete]:
-    """Observation and action space of the team, from which a module reads its sizes."""
+    """Observation and action space of the team, from which a module reads its sizes.
+
+    "units" is the leading part of "state", feature by feature of each agent; nobody sends it.
+    """
     inf = np.inf
     observation = gym.spaces.Dict(
         {
             "obs": gym.spaces.Box(-inf, inf, (spec.n_agents, spec.obs_dim), np.float32),
             "state": gym.spaces.Box(-inf, inf, (spec.state_dim,), np.float32),
             "avail": gym.spaces.MultiBinary((spec.n_agents, spec.n_actions)),
+            "units": gym.spaces.Box(-inf, inf, (spec.n_agents, spec.unit_dim), np.float32),
         }
     )
     return observation, gym.spaces.MultiDiscrete([spec.n_actions] * spec.n_agents)
@@ -34,9 +38,10 @@ def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscre
 
 def network_shape(observation: gym.spaces.Dict) -> NetworkShape:
     """The sizes in a space made by `team_spaces`."""
-    n_agents, obs_dim = cast(gym.spaces.Box, observation["obs"]).shape
+    sizes = {name: cast(gym.spaces.Box, space).shape for name, space in observation.items()}
+    n_agents, obs_dim = sizes["obs"]
     return NetworkShape(
-        n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape
+        n_agents, sizes["avail"][-1], obs_dim, sizes["state"][0], sizes.get("units", (0,))[-1]
     )
 
 

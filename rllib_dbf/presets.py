@@ -28,15 +28,21 @@ class Preset(NamedTuple):
 PRESETS: Registry[Preset] = Registry("algorithm")
 
 _DFAC = "DFAC (Sun et al., 2021)"
+_DPLEX = "DFAC (Sun et al., 2023)"
+_QPLEX = "Wang et al., 2021"
 _DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
 
 for _name, _row in {
     "iql": Preset("IQL", "expected", "independent", "squared", "Tan, 1993"),
     "vdn": Preset("VDN", "expected", "sum", "squared", "Sunehag et al., 2018"),
     "qmix": Preset("QMIX", "expected", "qmix", "squared", "Rashid et al., 2018"),
+    "qatten": Preset("Qatten", "expected", "qatten", "squared", "Yang et al., 2020"),
+    "qplex": Preset("QPLEX", "expected", "qplex", "squared", _QPLEX),
+    "qplex_qatten": Preset("QPLEX-Qatten", "expected", "qplex_qatten", "squared", _QPLEX),
     "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
     "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
     "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
+    "dplex": Preset("DPLEX", "iqn", "mean_shape(qplex_qatten)", "quantile_huber", _DPLEX, 8),
     "qbf": Preset(
         "QBF",
         "expected",

@@ -53,9 +53,9 @@ def validate_row(config: Any) -> None:
         value = getattr(config, name)
         if not (name == "barrier_estimator" and value == "off"):
             table[value]
-    make_mixer(config.mixer, 1, 1, 1, 1)
+    mixer = make_mixer(config.mixer, 1, 1, 1, 1)
     _validate_ranges(config)
-    _validate_fit(config)
+    _validate_fit(config, mixer.expected_only)
     _validate_epsilon(config.epsilon)
 
 
@@ -91,7 +91,7 @@ def _validate_ranges(config: Any) -> None:
         raise ValueError(f"omega={config.omega!r} must be None (team size - 1) or at least 0")
 
 
-def _validate_fit(config: Any) -> None:
+def _validate_fit(config: Any, expected_only: bool) -> None:
     distributional = config.head != "expected"
     if not distributional and (config.n_quantiles != 1 or config.n_target_quantiles != 1):
         raise ValueError(
@@ -105,10 +105,10 @@ def _validate_fit(config: Any) -> None:
             f"td_loss='squared' would collapse the quantiles of head={config.head!r}; "
             "use td_loss='quantile_huber'"
         )
-    if distributional and config.mixer == "qmix":
+    if distributional and expected_only:
         raise ValueError(
-            f"mixer='qmix' mixes expected values, but head={config.head!r} gives quantiles; "
-            "use mixer='mean_shape(qmix)'"
+            f"mixer={config.mixer!r} mixes expected values, but head={config.head!r} gives "
+            f"quantiles; use mixer='mean_shape({config.mixer})'"
         )
     if config.risk != "mean" and not distributional:
         raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.mixers import make_mixer
+from rllib_dbf.nets.mixers import make_mixer, mixer_penalty
 from rllib_dbf.nets.utility import RecurrentUtility
 from rllib_dbf.packing import Packing
 from rllib_dbf.team import TeamBatch, Utilities
@@ -22,6 +22,7 @@ class NetworkShape(NamedTuple):
     n_actions: int
     obs_dim: int
     state_dim: int
+    unit_dim: int = 0  # see `TeamSpec.unit_dim`
 
 
 class NormalisedMixer(nn.Module):
@@ -41,6 +42,10 @@ class NormalisedMixer(nn.Module):
     ) -> Float[Tensor, "B T G K"]:
         """Mix chosen return quantiles into team (or, unmixed, per-agent) return quantiles."""
         return self.mixer(utilities, self.norm(state))
+
+    def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
+        """What the mixer adds to the loss."""
+        return mixer_penalty(self.mixer, self.norm(state))
 
 
 class TeamNetwork(NamedTuple):
@@ -85,7 +90,6 @@ def build_utility(shape: NetworkShape, **options: object) -> RecurrentUtility:
 
 def build_mixer(shape: NetworkShape, mixer: str, hidden_dim: int, **options: int) -> nn.Module:
     """The mixer called `mixer` behind state normalisation; `options` are its layer sizes."""
-    inner = make_mixer(
-        mixer, shape.n_agents, shape.n_actions, shape.state_dim, hidden_dim, **options
-    )
+    sizes = (shape.n_agents, shape.n_actions, shape.state_dim, hidden_dim)
+    inner = make_mixer(mixer, *sizes, unit_dim=shape.unit_dim, **options)
     return NormalisedMixer(inner, shape.state_dim)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from rllib_dbf import loss_terms
+from rllib_dbf.nets.mixers import mixer_penalty
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.team import TeamBatch
 
@@ -30,6 +32,11 @@ LEARNERS = {
     "learner_vdn": Parts("expected", "sum", "squared"),
     "learner_qmix": Parts("expected", "qmix", "squared"),
     "learner_pymarl2_qmix": Parts("expected", "qmix", "squared", factor=0.5),
+    "learner_qplex": Parts("expected", "qplex", "squared"),
+    "learner_qplex_qatten": Parts("expected", "qplex_qatten", "squared"),
+    "learner_pymarl2_qplex": Parts("expected", "qplex", "squared", factor=0.5),
+    "learner_pymarl2_qatten": Parts("expected", "qatten", "squared", factor=0.5),
+    "learner_dplex": Parts("iqn", "mean_shape(qplex_qatten)", "quantile_huber"),
     "learner_diql": Parts("iqn", "independent", "quantile_huber"),
     "learner_ddn": Parts("iqn", "mean_shape(sum)", "quantile_huber"),
     "learner_dmix": Parts("iqn", "mean_shape(qmix)", "quantile_huber"),
@@ -65,7 +72,9 @@ def _network(case: Case, parts: Parts, batch: TeamBatch, prefix: str) -> TeamNet
     agents = batch.actions.shape[2]
     utility = make_utility(case, batch.obs.shape[-1], parts.head, n_agents=agents)
     name_maps.load(utility, case.weights(f"{prefix}agent"), name_maps.AGENT)
-    mixer = make_loaded_mixer(case, parts.mixer, agents, batch.state.shape[-1])
+    mixer = make_loaded_mixer(
+        case, parts.mixer, agents, batch.state.shape[-1], batch.avail.shape[-1]
+    )
     if case.weights(f"{prefix}mixer"):
         weights = case.weights(f"{prefix}mixer")
         name_maps.load(mixer, weights, name_maps.MIXER_MAPS[parts.mixer])
@@ -93,6 +102,9 @@ def check_learner(case: Case, parts: Parts) -> None:
         double_q=case.hyper.get("double_q", True),
     )
     loss, _ = loss_terms.td_loss(online, target, batch, taus, settings)
+    # The references penalise attention to padding as well; ours sees none of it.
+    penalty = partial(mixer_penalty, online.mixer)
+    loss = loss + penalty(batch.state[:, :-1]) - penalty(batch.state[:, :-1][batch.mask])
     loss.backward()
     case.check("out/loss_td" if "out/loss_td" in case.arrays else "out/loss", parts.factor * loss)
     check_parameter_gradients(case, online.utility, "agent", name_maps.AGENT, parts.factor)

@@ -22,6 +22,13 @@ CHECKERS: dict[str, Callable[[Case], None]] = {
     "qmix_mixer_h2": partial(network_checks.check_expected_mixer, name="qmix"),
     "ddn_mixer": partial(network_checks.check_return_mixer, name="mean_shape(sum)"),
     "dmix_mixer": partial(network_checks.check_return_mixer, name="mean_shape(qmix)"),
+    "qatten_mixer": partial(network_checks.check_expected_mixer, name="qatten"),
+    "qplex_mixer_adv1": partial(network_checks.check_duelling_mixer, name="qplex"),
+    "qplex_mixer_adv2": partial(network_checks.check_duelling_mixer, name="qplex"),
+    "qplex_mixer_adv3": partial(network_checks.check_duelling_mixer, name="qplex"),
+    "qplex_qatten_mixer": partial(network_checks.check_duelling_mixer, name="qplex_qatten"),
+    "dplex_mixer": partial(network_checks.check_return_mixer, name="mean_shape(qplex_qatten)"),
+    "riskq_mixer": partial(network_checks.check_return_mixer, name="riskq"),
     "rnn_agent": network_checks.check_rnn_agent,
     "iqn_agent_shared_tau": network_checks.check_iqn_agent,
     "iqn_agent_per_agent_tau": network_checks.check_iqn_agent,
@@ -46,7 +53,7 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
 } | dict.fromkeys(
     # Figures the references log over other rows than ours.
     learner_checks.LEARNERS,
-    ("out/td_error_abs", "out/q_taken_mean", "out/target_mean"),
+    ("out/td_error_abs", "out/q_taken_mean", "out/target_mean", "out/hit_prob"),
 )
 
 INDEX = load_index()
