@@ -19,6 +19,7 @@ from rllib_dbf import loss_terms
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
+from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.team import TrainBatch
 
 OPTIMIZERS = {
@@ -47,8 +48,13 @@ class TeamLearner(TorchLearner):
         super().build()
         config = self.config
         self._td = loss_terms.TDSettings(
-            config.td_loss, config.gamma, config.td_lambda, config.double_q
+            config.td_loss,
+            config.gamma,
+            config.td_lambda,
+            config.double_q,
+            options=make_options(config.objective, config.objective_options),
         )
+        self._objective = OBJECTIVES[config.objective].loss
         self._barrier = config.barrier_settings(self._team_module().n_agents)
         self._combine = COMBINATIONS[config.gradient_combination]
         self._tau_generator = torch.Generator(device=self._device)
@@ -63,7 +69,7 @@ class TeamLearner(TorchLearner):
         self._sum_counts: dict[str, int] = {}
         module = self._team_module()
         self._shared = list(module.utility.parameters())
-        self._mixing = list(module.mixer.parameters())
+        self._mixing = [*module.mixer.parameters(), *module.joint.parameters()]
 
     def _team_module(self) -> TeamRLModule:
         module = self.module[DEFAULT_MODULE_ID]
@@ -80,9 +86,9 @@ class TeamLearner(TorchLearner):
 
     @override(Learner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Register the optimiser of utility and mixer (targets take no gradient)."""
+        """Register the optimiser of all online networks (targets take no gradient)."""
         module: Any = self.module[module_id]
-        params = list(module.utility.parameters()) + list(module.mixer.parameters())
+        params = [parameter for part in module.online for parameter in part.parameters()]
         self.register_optimizer(
             module_id=module_id,
             optimizer=OPTIMIZERS[config.optimizer_name](params, eps=config.optimizer_eps),
@@ -165,7 +171,7 @@ class TeamLearner(TorchLearner):
             self.config.share_taus,
             self._tau_generator,
         )
-        loss, stats = loss_terms.td_loss(module.online, module.target, replay, taus, self._td)
+        loss, stats = self._objective(module.online, module.target, replay, taus, self._td)
         loss = loss * self._share_of(replay.mask)
         gradients = torch.autograd.grad(loss, self._shared + self._mixing)
         return list(gradients), {"td_loss": loss.detach(), **stats}

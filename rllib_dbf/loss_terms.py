@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -37,6 +37,7 @@ class TDSettings(NamedTuple):
     gamma: float
     td_lambda: float
     double_q: bool
+    options: Any = ()  # of the objective
 
 
 class BarrierSettings(NamedTuple):

@@ -20,6 +20,7 @@ class Preset(NamedTuple):
     td_loss: str
     paper: str
     n_quantiles: int = 1
+    objective: str = "td"
     input_layer: str = "linear"
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
@@ -30,6 +31,8 @@ PRESETS: Registry[Preset] = Registry("algorithm")
 _DFAC = "DFAC (Sun et al., 2021)"
 _DPLEX = "DFAC (Sun et al., 2023)"
 _QPLEX = "Wang et al., 2021"
+_QTRAN = "Son et al., 2019"
+_RESQ = "Shen et al., 2022"
 _DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
 
 for _name, _row in {
@@ -39,10 +42,14 @@ for _name, _row in {
     "qatten": Preset("Qatten", "expected", "qatten", "squared", "Yang et al., 2020"),
     "qplex": Preset("QPLEX", "expected", "qplex", "squared", _QPLEX),
     "qplex_qatten": Preset("QPLEX-Qatten", "expected", "qplex_qatten", "squared", _QPLEX),
+    "qtran_base": Preset("QTRAN", "expected", "sum", "squared", _QTRAN, objective="qtran_base"),
+    "qtran_alt": Preset("QTRAN-alt", "expected", "sum", "squared", _QTRAN, objective="qtran_alt"),
+    "resq": Preset("ResQ", "expected", "qmix", "squared", _RESQ, objective="resq"),
     "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
     "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
     "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
     "dplex": Preset("DPLEX", "iqn", "mean_shape(qplex_qatten)", "quantile_huber", _DPLEX, 8),
+    "resz": Preset("ResZ", "iqn", "qatten", "quantile_huber", _RESQ, 8, objective="resz"),
     "qbf": Preset(
         "QBF",
         "expected",
@@ -59,7 +66,7 @@ for _name, _row in {
         "quantile_huber",
         _DBF,
         8,
-        "hypernet_factored",
+        input_layer="hypernet_factored",
         barrier_estimator="score",
         gradient_combination="sum",
     ),

@@ -9,6 +9,7 @@ from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.loss_terms import BARRIER_ESTIMATORS, TD_LOSSES
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
+from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.registry import Registry
 
 _UNIT = (
@@ -54,6 +55,7 @@ def validate_row(config: Any) -> None:
         if not (name == "barrier_estimator" and value == "off"):
             table[value]
     mixer = make_mixer(config.mixer, 1, 1, 1, 1)
+    make_options(config.objective, config.objective_options)
     _validate_ranges(config)
     _validate_fit(config, mixer.expected_only)
     _validate_epsilon(config.epsilon)
@@ -65,6 +67,7 @@ def _tables() -> dict[str, Registry]:
         "input_layer": INPUT_LAYERS,
         "risk": RISKS,
         "td_loss": TD_LOSSES,
+        "objective": OBJECTIVES,
         "barrier_estimator": BARRIER_ESTIMATORS,
         "gradient_combination": COMBINATIONS,
     }

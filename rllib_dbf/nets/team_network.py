@@ -48,25 +48,27 @@ class NormalisedMixer(nn.Module):
         return mixer_penalty(self.mixer, self.norm(state))
 
 
+NOTHING = nn.Sequential()
+
+
 class TeamNetwork(NamedTuple):
-    """Utility and mixer as one thing; the target copy is another `TeamNetwork`."""
+    """A team's networks as one thing; the target copy is another `TeamNetwork`."""
 
     utility: RecurrentUtility
     mixer: nn.Module
+    joint: nn.Module = NOTHING  # what the objective needs beside these two
 
     def unroll(self, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
         """Hidden states of every agent at every real state, in packed order."""
-        return self.utility.unroll(
-            packing.pack(batch.obs),
-            packing.pack(last_actions(batch)),
-            packing.pack(batch.avail),
-            packing.counts,
-        )
+        return unroll(self.utility, batch, packing)
+
+    def normalised(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L S"]:
+        """The state as the mixer sees it, for the joint networks."""
+        return self.mixer.norm(state) if isinstance(self.mixer, NormalisedMixer) else state
 
     def detached_copy(self) -> TeamNetwork:
         """A copy that takes no gradient (a target network)."""
-        utility, mixer = copy.deepcopy(self.utility), copy.deepcopy(self.mixer)
-        return TeamNetwork(utility.requires_grad_(False), mixer.requires_grad_(False))
+        return TeamNetwork(*(copy.deepcopy(part).requires_grad_(False) for part in self))
 
     @torch.no_grad()
     def copy_from(self, source: TeamNetwork) -> None:
@@ -76,6 +78,16 @@ class TeamNetwork(NamedTuple):
             others = list(theirs.parameters()) + list(theirs.buffers())
             if ours:
                 torch._foreach_copy_(ours, others)
+
+
+def unroll(utility: RecurrentUtility, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
+    """Hidden states of a utility network at every real state, in packed order."""
+    return utility.unroll(
+        packing.pack(batch.obs),
+        packing.pack(last_actions(batch)),
+        packing.pack(batch.avail),
+        packing.counts,
+    )
 
 
 def last_actions(batch: TeamBatch) -> Tensor:

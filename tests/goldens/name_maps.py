@@ -42,6 +42,12 @@ QPLEX = (
     ("si_weight.agents_extractors.", "importance.agents."),
     ("si_weight.action_extractors.", "importance.actions."),
 )
+QTRAN = (
+    ("Q.", "q."),
+    ("V.", "v."),
+    ("action_encoding.", "actions.encoder."),
+)
+SAME = (("", ""),)
 
 
 def inside_wrapper(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from . import barrier_checks, function_checks, learner_checks, network_checks
+from . import barrier_checks, function_checks, joint_checks, learner_checks, network_checks
 from .cases import VARIABLE, Case, folder, kind_of, load_index
 
 CHECKERS: dict[str, Callable[[Case], None]] = {
@@ -32,6 +32,11 @@ CHECKERS: dict[str, Callable[[Case], None]] = {
     "rnn_agent": network_checks.check_rnn_agent,
     "iqn_agent_shared_tau": network_checks.check_iqn_agent,
     "iqn_agent_per_agent_tau": network_checks.check_iqn_agent,
+    "qtran_mixer_qtran_paper_small": joint_checks.check_joint_critic,
+    "qtran_mixer_coma_critic_big": joint_checks.check_joint_critic,
+    "resq_central_ff": joint_checks.check_feed_forward,
+    "resz_mixers": joint_checks.check_return_networks,
+    "learner_qtran_base": learner_checks.check_qtran,
     "td_lambda_targets": function_checks.check_td_lambda_targets,
     "quantile_huber": function_checks.check_quantile_huber,
     "cvar_levels": function_checks.check_cvar_levels,
@@ -50,6 +55,13 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "barrier_eq4_eq5": ("out/released_*", "out/V_B_episode_sum_of_counts"),
     # RMIX's rounding of the level to whole atoms; ours is the textbook's.
     "cvar_levels": ("out/k_reference", "out/cvar_reference"),
+    "learner_qtran_base": (
+        "out/td_error_abs",
+        "out/td_targets",
+        "out/td_chosen_qs",
+        "out/v_mean",
+        "out/agent_indiv_qs",
+    ),
 } | dict.fromkeys(
     # Figures the references log over other rows than ours.
     learner_checks.LEARNERS,
