@@ -69,7 +69,7 @@ class DBFConfig(AlgorithmConfig):
         self.head, self.mixer, self.td_loss = "expected", "sum", "squared"
         self.input_layer, self.objective = "linear", "td"
         self.objective_options: dict = {}
-        self.risk, self.risk_level = "mean", 1.0
+        self.risk, self.risk_level, self.risk_in_targets = "mean", 1.0, False
         self.hidden_dim = 64
         self.mixing_embed_dim, self.mixing_hypernet_dim = 32, 64
         self.input_hypernet_dim = 32
@@ -103,6 +103,7 @@ class DBFConfig(AlgorithmConfig):
         input_layer: str = NotProvided,
         risk: str = NotProvided,
         risk_level: float = NotProvided,
+        risk_in_targets: bool = NotProvided,
         hidden_dim: int = NotProvided,
         mixing_embed_dim: int = NotProvided,
         mixing_hypernet_dim: int = NotProvided,
@@ -142,7 +143,9 @@ class DBFConfig(AlgorithmConfig):
 
         Args:
             preset: Row of the preset table; sets the parts below to that row's, so give it first.
-            head: Return head of the utility: "expected" (one value) or "iqn" (quantiles).
+            head: Return head of the utility: "expected" (one value), "iqn" (quantiles at any
+                fraction), "qr" (a fixed number of quantiles) or "cvar_qr" (judged by a learned
+                CVaR).
             mixer: "independent", "sum", "qmix", "qatten", "qplex", "qplex_qatten", "riskq", or
                 "mean_shape(…)" of one of these.
             td_loss: "squared" or "quantile_huber".
@@ -156,6 +159,7 @@ class DBFConfig(AlgorithmConfig):
                 or "mean_variance" (see `functional/risk.py`).
             risk_level: Level of the risk measure, negative to seek risk: "cvar" in [-1, 0) or
                 (0, 1], "var" in (0, 1], "cpw" |level| in [0.28, 1], the others any number.
+            risk_in_targets: Bootstrap from the actions of greatest risk measure, not mean.
             hidden_dim: Width of the utility's layers and of its GRU.
             mixing_embed_dim: Width of the mixing network.
             mixing_hypernet_dim: Width of the hypernetworks that make mixing weights.

@@ -19,7 +19,7 @@ from rllib_dbf import loss_terms
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
-from rllib_dbf.objectives import OBJECTIVES, make_options
+from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.team import TrainBatch
 
 OPTIMIZERS = {
@@ -47,13 +47,7 @@ class TeamLearner(TorchLearner):
         """Build module, optimiser, settings and the generator of quantile fractions."""
         super().build()
         config = self.config
-        self._td = loss_terms.TDSettings(
-            config.td_loss,
-            config.gamma,
-            config.td_lambda,
-            config.double_q,
-            options=make_options(config.objective, config.objective_options),
-        )
+        self._td = td_settings(config)
         self._objective = OBJECTIVES[config.objective].loss
         self._barrier = config.barrier_settings(self._team_module().n_agents)
         self._combine = COMBINATIONS[config.gradient_combination]
@@ -164,12 +158,15 @@ class TeamLearner(TorchLearner):
 
     def _td_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
         module, replay = self._team_module(), batch.replay
+        head = module.utility.head
         taus = loss_terms.draw_taus(
             replay,
             self.config.n_quantiles,
             self.config.n_target_quantiles,
             self.config.share_taus,
             self._tau_generator,
+            fixed=head.fixed_fractions,
+            fractions=head.fractions,
         )
         loss, stats = self._objective(module.online, module.target, replay, taus, self._td)
         loss = loss * self._share_of(replay.mask)

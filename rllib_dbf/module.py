@@ -66,6 +66,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             head=config["head"],
             input_layer=config["input_layer"],
             hypernet_dim=config["input_hypernet_dim"],
+            n_quantiles=config["n_quantiles"],
         )
         self.mixer = build_mixer(
             shape,

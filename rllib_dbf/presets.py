@@ -21,6 +21,9 @@ class Preset(NamedTuple):
     paper: str
     n_quantiles: int = 1
     objective: str = "td"
+    risk: str = "mean"
+    risk_level: float = 1.0
+    risk_in_targets: bool = False
     input_layer: str = "linear"
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
@@ -50,6 +53,27 @@ for _name, _row in {
     "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
     "dplex": Preset("DPLEX", "iqn", "mean_shape(qplex_qatten)", "quantile_huber", _DPLEX, 8),
     "resz": Preset("ResZ", "iqn", "qatten", "quantile_huber", _RESQ, 8, objective="resz"),
+    "riskq": Preset(
+        "RiskQ",
+        "qr",
+        "riskq",
+        "quantile_huber",
+        "Shen et al., 2023",
+        32,
+        risk="wang",
+        risk_level=0.75,
+        risk_in_targets=True,
+    ),
+    "rmix": Preset("RMIX", "cvar_qr", "qmix", "squared", "Qiu et al., 2021", 100, objective="rmix"),
+    "drima": Preset(
+        "DRIMA",
+        "iqn_pair",
+        "qmix",
+        "quantile_huber",
+        "our definition, after Son et al., 2022",
+        8,
+        objective="drima",
+    ),
     "qbf": Preset(
         "QBF",
         "expected",

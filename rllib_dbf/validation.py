@@ -96,7 +96,8 @@ def _validate_ranges(config: Any) -> None:
 
 
 def _validate_fit(config: Any, expected_only: bool) -> None:
-    distributional = config.head != "expected"
+    head, objective = HEADS[config.head], OBJECTIVES[config.objective]
+    distributional = head.distributional
     if not distributional and (config.n_quantiles != 1 or config.n_target_quantiles != 1):
         raise ValueError(
             f"head='expected' has one quantile, but n_quantiles={config.n_quantiles} and "
@@ -104,12 +105,18 @@ def _validate_fit(config: Any, expected_only: bool) -> None:
         )
     if not distributional and config.td_loss == "quantile_huber":
         raise ValueError("td_loss='quantile_huber' needs head='iqn'; with 'expected' use 'squared'")
-    if distributional and config.td_loss == "squared":
+    if distributional and config.td_loss == "squared" and not objective.mixes_values:
         raise ValueError(
             f"td_loss='squared' would collapse the quantiles of head={config.head!r}; "
             "use td_loss='quantile_huber'"
         )
-    if distributional and expected_only:
+    counts = config.n_quantiles, config.n_target_quantiles
+    if counts[0] != counts[1] and (head.fixed_fractions or objective.paired_quantiles):
+        raise ValueError(
+            f"n_quantiles={counts[0]} and n_target_quantiles={counts[1]} must be equal with "
+            f"head={config.head!r} and objective={config.objective!r}"
+        )
+    if distributional and expected_only and not objective.mixes_values:
         raise ValueError(
             f"mixer={config.mixer!r} mixes expected values, but head={config.head!r} gives "
             f"quantiles; use mixer='mean_shape({config.mixer})'"
@@ -125,10 +132,10 @@ def _validate_fit(config: Any, expected_only: bool) -> None:
             f"risk_level={config.risk_level!r} has no effect with risk='mean'; leave it out, or "
             f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
         )
-    if config.input_layer != "linear" and not distributional:
+    if config.input_layer != "linear" and not head.any_fraction:
         raise ValueError(
-            f"input_layer={config.input_layer!r} feeds on return quantiles, but head='expected' "
-            "has none; use input_layer='linear' or head='iqn'"
+            f"input_layer={config.input_layer!r} feeds on return quantiles at given fractions, "
+            f"but head={config.head!r} has none; use input_layer='linear' or head='iqn'"
         )
     if config.learning_starts < config.batch_episodes:
         raise ValueError(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rllib_dbf.nets.heads import ImplicitQuantileHead
 from rllib_dbf.nets.mixers.sizes import MixerSizes, mlp
 from rllib_dbf.nets.utility import RecurrentUtility
 from rllib_dbf.registry import Registry
@@ -209,3 +210,31 @@ class ReturnFeedForwardMix(nn.Module):
         """Return quantiles of the team."""
         inputs = torch.cat([state, utilities.z.flatten(-2)], dim=-1)
         return self.net(inputs).unsqueeze(-2)
+
+
+class ReturnJointCritic(nn.Module):
+    """Z_jt(s, u; τ) = out(f([s; Σ_i e(h_i, u_i)]) ∘ φ(τ)): return of the joint action.
+
+    The joint critic of QTRAN with the quantile embedding of IQN; DRIMA in our definition.
+
+    Args:
+        sizes: Of the task.
+        width: Units of each layer.
+    """
+
+    def __init__(self, sizes: MixerSizes, width: int = 64) -> None:
+        super().__init__()
+        self.actions = SummedActions(sizes)
+        self.body = mlp(sizes.state_dim + self.actions.out_dim, width, width)
+        self.head = ImplicitQuantileHead(width, 1)
+
+    def forward(
+        self,
+        state: Float[Tensor, "P S"],
+        hidden: Float[Tensor, "P N H"],
+        actions: Int[Tensor, "P N"],
+        tau: Float[Tensor, "P 1 K"],
+    ) -> Float[Tensor, "P 1 K"]:
+        """Return quantiles of the joint action."""
+        code = self.body(torch.cat([state, self.actions(hidden, actions)], dim=-1)).relu()
+        return self.head.all(code, tau.squeeze(-2))

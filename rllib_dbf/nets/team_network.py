@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -56,7 +56,7 @@ class TeamNetwork(NamedTuple):
 
     utility: RecurrentUtility
     mixer: nn.Module
-    joint: nn.Module = NOTHING  # what the objective needs beside these two
+    joint: Any = NOTHING  # nn.Module: what the objective needs beside these two
 
     def unroll(self, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
         """Hidden states of every agent at every real state, in packed order."""

@@ -26,7 +26,8 @@ class Objective(NamedTuple):
     loss: Callable[..., Any]
     joint: Callable[[JointSizes, Any], nn.Module] | None = None
     options: type[Any] = NoOptions  # a NamedTuple with defaults
-    expected_only: bool | None = None  # whether utilities are mixed as numbers; None: see mixer
+    mixes_values: bool = False  # mixes one number per agent even if the head gives quantiles
+    paired_quantiles: bool = False  # needs as many quantiles in predictions as in targets
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective")

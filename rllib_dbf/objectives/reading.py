@@ -21,7 +21,7 @@ class Reading(NamedTuple):
 
     head: Any
     hidden: Float[Tensor, "P N H"]
-    tau: Float[Tensor, "P #N K"]
+    tau: Float[Tensor, "P _ K"]
     phi: Tensor | None
 
     def scores(self) -> Float[Tensor, "P N A"]:
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
 
 
 def read(
-    utility: RecurrentUtility, batch: TeamBatch, packing: Packing, tau: Float[Tensor, "P #N K"]
+    utility: RecurrentUtility, batch: TeamBatch, packing: Packing, tau: Float[Tensor, "P _ K"]
 ) -> Reading:
     """What a utility network says at all packed states."""
     hidden = unroll(utility, batch, packing)
@@ -75,7 +75,7 @@ def td_targets(
 def td_error(
     z: Float[Tensor, "M G K"],
     y: Float[Tensor, "M G K2"],
-    tau: Float[Tensor, "M #N K"],
+    tau: Float[Tensor, "M _ K"],
     settings: TDSettings,
 ) -> Float[Tensor, ""]:
     """The row's TD loss of played transitions."""

@@ -118,4 +118,6 @@ def _central_targets(
 
 
 OBJECTIVES.register("resq")(Objective(residual_loss, _of_values, ResidualOptions))
-OBJECTIVES.register("resz")(Objective(residual_loss, _of_returns, ResidualOptions))
+OBJECTIVES.register("resz")(
+    Objective(residual_loss, _of_returns, ResidualOptions, paired_quantiles=True)
+)

@@ -221,3 +221,47 @@ def check_return_mixer(case: Case, name: str) -> None:
     order = torch.arange(1, z.shape[-1] + 1, dtype=case.dtype) if weighted else z.new_ones(1)
     (z_tot * order).sum().backward()
     _check_mixer_gradients(case, mixer, name, {"agent_z": z, "state": state})
+
+
+def check_sorted_quantiles(case: Case) -> None:
+    """Utility with a fixed number of sorted quantiles; gradients of Σ_j j z_j."""
+    x, h = case.leaf("x"), case.leaf("h")
+    actions = case.weights("agent")["fc2.weight"].shape[0] // case.hyper["N"]
+    utility = RecurrentUtility(
+        x.shape[1],
+        1,
+        actions,
+        h.shape[1],
+        "qr",
+        n_quantiles=case.hyper["N"],
+        use_last_action=False,
+        use_agent_id=False,
+    ).to(case.dtype)
+    name_maps.load(utility, case.weights("agent"), name_maps.AGENT)
+    hidden = utility.unroll(
+        x[:, None],
+        torch.full((len(x), 1), -1),
+        torch.ones(len(x), 1, actions, dtype=torch.bool),
+        [len(x)],
+        Memory(h, h.new_zeros(h.shape[0], 0)),
+    )[:, 0]
+    z = utility.head.all(hidden)
+    order = torch.arange(1, z.shape[-1] + 1, dtype=case.dtype)
+    (z * order).sum().backward()
+    case.check("out/z_sorted", z)
+    case.check("out/h", hidden)
+    case.check_gradient("x", x)
+    case.check_gradient("h", h)
+
+
+def check_cvar_mixer(case: Case) -> None:
+    """RMIX's mixer: QMIX on CVaR values; gradient of its sum."""
+    values, state = case.leaf("agent_cvar"), case.get("state")
+    sizes = mixer_sizes(case, values.shape[2], state.shape[2], 1)
+    mixer = make_mixer("qmix", *sizes).to(case.dtype)
+    weights = {k: w for k, w in case.weights("mixer").items() if not k.startswith("hyper_moq")}
+    name_maps.load(mixer, weights, name_maps.QMIX)
+    q_tot = mixer(_utilities(case, values.unsqueeze(-1)), state)
+    q_tot.sum().backward()
+    case.check("out/q_tot", q_tot)
+    case.check_gradient("agent_cvar", values)

@@ -37,6 +37,8 @@ CHECKERS: dict[str, Callable[[Case], None]] = {
     "resq_central_ff": joint_checks.check_feed_forward,
     "resz_mixers": joint_checks.check_return_networks,
     "learner_qtran_base": learner_checks.check_qtran,
+    "riskq_qrdqn_agent": network_checks.check_sorted_quantiles,
+    "rmix_mixer": network_checks.check_cvar_mixer,
     "td_lambda_targets": function_checks.check_td_lambda_targets,
     "quantile_huber": function_checks.check_quantile_huber,
     "cvar_levels": function_checks.check_cvar_levels,
@@ -55,6 +57,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
     "barrier_eq4_eq5": ("out/released_*", "out/V_B_episode_sum_of_counts"),
     # RMIX's rounding of the level to whole atoms; ours is the textbook's.
     "cvar_levels": ("out/k_reference", "out/cvar_reference"),
+    # A team distribution that enters no loss of RMIX; ours does not compute it.
+    "rmix_mixer": ("out/z_tot", "grad/agent_atoms"),
     "learner_qtran_base": (
         "out/td_error_abs",
         "out/td_targets",

@@ -8,7 +8,7 @@ from rllib_dbf import loss_terms
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.module import TeamRLModule, team_spaces
-from rllib_dbf.objectives import OBJECTIVES, make_options
+from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.team import TeamBatch
 
 
@@ -25,20 +25,16 @@ class Team:
             action_space=action,
             model_config=config._model_config_auto_includes,
         )
-        self.settings = loss_terms.TDSettings(
-            config.td_loss,
-            config.gamma,
-            config.td_lambda,
-            config.double_q,
-            options=make_options(config.objective, config.objective_options),
-        )
+        self.settings = td_settings(config)
         self.generator = torch.Generator().manual_seed(seed)
         self.parameters = [p for part in self.module.online for p in part.parameters()]
 
     def taus(self, batch: TeamBatch) -> loss_terms.Taus:
         config = self.config
         counts = config.n_quantiles, config.n_target_quantiles
-        return loss_terms.draw_taus(batch, *counts, config.share_taus, self.generator)
+        head = self.module.utility.head
+        kind = head.fixed_fractions, head.fractions
+        return loss_terms.draw_taus(batch, *counts, config.share_taus, self.generator, *kind)
 
     def loss(self, batch: TeamBatch, taus: loss_terms.Taus | None = None):
         objective = OBJECTIVES[self.config.objective].loss
