@@ -11,9 +11,9 @@ from ray.tune.result import TRIAL_INFO
 from ray.util.debug import log_once
 
 from rllib_dbf.loss_terms import BarrierSettings
-from rllib_dbf.presets import PRESETS
+from rllib_dbf.presets import PRESETS, Preset
 
-_PARTS = ("head", "mixer", "td_loss", "input_layer", "barrier_estimator", "gradient_combination")
+_PARTS = [field for field in Preset._fields if field not in ("title", "paper", "n_quantiles")]
 
 
 class DBFConfig(AlgorithmConfig):
@@ -67,8 +67,9 @@ class DBFConfig(AlgorithmConfig):
     def _set_defaults(self) -> None:
         self.preset = "dbf"
         self.head, self.mixer, self.td_loss = "expected", "sum", "squared"
-        self.input_layer = "linear"
-        self.risk, self.risk_level = "mean", 1.0
+        self.input_layer, self.objective = "linear", "td"
+        self.objective_options: dict = {}
+        self.risk, self.risk_level, self.risk_in_targets = "mean", 1.0, False
         self.hidden_dim = 64
         self.mixing_embed_dim, self.mixing_hypernet_dim = 32, 64
         self.input_hypernet_dim = 32
@@ -97,9 +98,12 @@ class DBFConfig(AlgorithmConfig):
         head: str = NotProvided,
         mixer: str = NotProvided,
         td_loss: str = NotProvided,
+        objective: str = NotProvided,
+        objective_options: dict = NotProvided,
         input_layer: str = NotProvided,
         risk: str = NotProvided,
         risk_level: float = NotProvided,
+        risk_in_targets: bool = NotProvided,
         hidden_dim: int = NotProvided,
         mixing_embed_dim: int = NotProvided,
         mixing_hypernet_dim: int = NotProvided,
@@ -139,13 +143,23 @@ class DBFConfig(AlgorithmConfig):
 
         Args:
             preset: Row of the preset table; sets the parts below to that row's, so give it first.
-            head: Return head of the utility: "expected" (one value) or "iqn" (quantiles).
-            mixer: "independent", "sum", "qmix", or "mean_shape(…)" of one of these.
+            head: Return head of the utility: "expected" (one value), "iqn" (quantiles at any
+                fraction), "qr" (a fixed number of quantiles) or "cvar_qr" (judged by a learned
+                CVaR).
+            mixer: "independent", "sum", "qmix", "qatten", "qplex", "qplex_qatten", "riskq", or
+                "mean_shape(…)" of one of these.
             td_loss: "squared" or "quantile_huber".
+            objective: "td" (temporal differences of the mixed value), or what a system adds to it:
+                "qtran_base", "qtran_alt", "resq", "resz".
+            objective_options: Weights and sizes of the objective, for example
+                {"nopt_weight": 0.1}; those not given keep their defaults.
             input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
                 DBF, section 4.4) or "hypernet_factored" (the same idea with few weight bases).
-            risk: Risk measure that actions maximise: "mean" or "cvar".
-            risk_level: Level of the risk measure in (0, 1].
+            risk: Risk measure that actions maximise: "mean", "cvar", "var", "wang", "cpw", "power"
+                or "mean_variance" (see `functional/risk.py`).
+            risk_level: Level of the risk measure, negative to seek risk: "cvar" in [-1, 0) or
+                (0, 1], "var" in (0, 1], "cpw" |level| in [0.28, 1], the others any number.
+            risk_in_targets: Bootstrap from the actions of greatest risk measure, not mean.
             hidden_dim: Width of the utility's layers and of its GRU.
             mixing_embed_dim: Width of the mixing network.
             mixing_hypernet_dim: Width of the hypernetworks that make mixing weights.
@@ -213,6 +227,7 @@ class DBFConfig(AlgorithmConfig):
         self.preset = preset.lower()
         for part in _PARTS:
             setattr(self, part, getattr(row, part))
+        self.objective_options = {}
         self.n_quantiles = self.n_target_quantiles = row.n_quantiles
 
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> DBFConfig:
@@ -286,8 +301,8 @@ class DBFConfig(AlgorithmConfig):
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         names = (
-            "head mixer input_layer risk risk_level hidden_dim mixing_embed_dim "
-            "mixing_hypernet_dim input_hypernet_dim"
+            "head mixer objective objective_options input_layer risk risk_level hidden_dim "
+            "mixing_embed_dim mixing_hypernet_dim input_hypernet_dim n_quantiles"
         )
         own = {name: getattr(self, name) for name in names.split()}
         return super()._model_config_auto_includes | own

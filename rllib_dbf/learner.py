@@ -19,6 +19,7 @@ from rllib_dbf import loss_terms
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
+from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.team import TrainBatch
 
 OPTIMIZERS = {
@@ -46,9 +47,8 @@ class TeamLearner(TorchLearner):
         """Build module, optimiser, settings and the generator of quantile fractions."""
         super().build()
         config = self.config
-        self._td = loss_terms.TDSettings(
-            config.td_loss, config.gamma, config.td_lambda, config.double_q
-        )
+        self._td = td_settings(config)
+        self._objective = OBJECTIVES[config.objective].loss
         self._barrier = config.barrier_settings(self._team_module().n_agents)
         self._combine = COMBINATIONS[config.gradient_combination]
         self._tau_generator = torch.Generator(device=self._device)
@@ -63,7 +63,7 @@ class TeamLearner(TorchLearner):
         self._sum_counts: dict[str, int] = {}
         module = self._team_module()
         self._shared = list(module.utility.parameters())
-        self._mixing = list(module.mixer.parameters())
+        self._mixing = [*module.mixer.parameters(), *module.joint.parameters()]
 
     def _team_module(self) -> TeamRLModule:
         module = self.module[DEFAULT_MODULE_ID]
@@ -80,9 +80,9 @@ class TeamLearner(TorchLearner):
 
     @override(Learner)
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        """Register the optimiser of utility and mixer (targets take no gradient)."""
+        """Register the optimiser of all online networks (targets take no gradient)."""
         module: Any = self.module[module_id]
-        params = list(module.utility.parameters()) + list(module.mixer.parameters())
+        params = [parameter for part in module.online for parameter in part.parameters()]
         self.register_optimizer(
             module_id=module_id,
             optimizer=OPTIMIZERS[config.optimizer_name](params, eps=config.optimizer_eps),
@@ -158,14 +158,17 @@ class TeamLearner(TorchLearner):
 
     def _td_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
         module, replay = self._team_module(), batch.replay
+        head = module.utility.head
         taus = loss_terms.draw_taus(
             replay,
             self.config.n_quantiles,
             self.config.n_target_quantiles,
             self.config.share_taus,
             self._tau_generator,
+            fixed=head.fixed_fractions,
+            fractions=head.fractions,
         )
-        loss, stats = loss_terms.td_loss(module.online, module.target, replay, taus, self._td)
+        loss, stats = self._objective(module.online, module.target, replay, taus, self._td)
         loss = loss * self._share_of(replay.mask)
         gradients = torch.autograd.grad(loss, self._shared + self._mixing)
         return list(gradients), {"td_loss": loss.detach(), **stats}

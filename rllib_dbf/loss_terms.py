@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rllib_dbf.functional import barrier, losses, targets
+from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.heads import midpoints
+from rllib_dbf.nets.mixers import mixer_penalty
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import Packing, pack_episodes
 from rllib_dbf.registry import Registry
@@ -36,6 +39,9 @@ class TDSettings(NamedTuple):
     gamma: float
     td_lambda: float
     double_q: bool
+    options: Any = ()  # of the objective
+    risk: str = "mean"  # what greedy actions maximise in targets
+    risk_level: float = 1.0
 
 
 class BarrierSettings(NamedTuple):
@@ -54,11 +60,25 @@ class BarrierSettings(NamedTuple):
 
 
 def draw_taus(
-    batch: TeamBatch, n_online: int, n_target: int, shared: bool, generator: torch.Generator
+    batch: TeamBatch,
+    n_online: int,
+    n_target: int,
+    shared: bool,
+    generator: torch.Generator,
+    fixed: bool = False,
+    fractions: int = 1,
 ) -> Taus:
-    """Uniform fractions for every state of the batch: IQN (Dabney et al., 2018), section 3."""
+    """Uniform fractions for every state of the batch: IQN (Dabney et al., 2018), section 3.
+
+    `fixed` asks for the midpoints instead, which heads with a fixed number of quantiles estimate;
+    `fractions` for so many numbers per quantile, one kind after the other.
+    """
     rows, steps, agents = batch.alive.shape
+    if fixed:
+        ends = (midpoints(n).to(batch.obs.device) for n in (n_online, n_target))
+        return Taus(*(tau.expand(rows, steps, 1, -1) for tau in ends))
     shape = (rows, steps, 1 if shared else agents)
+    n_online, n_target = fractions * n_online, fractions * n_target
     draw = torch.rand((*shape, n_online + n_target), generator=generator, device=batch.obs.device)
     return Taus(draw[..., :n_online], draw[..., n_online:])
 
@@ -92,7 +112,8 @@ def td_loss(
     phi = head.embed(tau)
     with torch.no_grad():
         q = head.mean(hidden, tau, phi)
-        y = _td_targets(target, batch, packing, q, packing.pack(taus.target), settings)
+        scores = action_scores(head, hidden, tau, q, settings)
+        y = _td_targets(target, batch, packing, scores, packing.pack(taus.target), settings)
     tau, hidden = packing.starting(tau), packing.starting(hidden)
     actions = packing.pack_steps(batch.actions)
     utilities = Utilities(
@@ -101,11 +122,26 @@ def td_loss(
         actions=actions,
         hidden=hidden,
     )
-    z = _mix(online, utilities, packing.starting(state))  # [1, M, G, K]: one long row
+    state = packing.starting(state)
+    z = _mix(online, utilities, state)  # [1, M, G, K]: one long row
     y = packing.pack_steps(y)[None]
     every = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
     loss = TD_LOSSES[settings.loss](z, y, tau[None], every)
+    loss = loss + mixer_penalty(online.mixer, state)
     return loss, {"q_taken_mean": z.detach().mean(), "target_mean": y.mean()}
+
+
+def action_scores(
+    head: Any,
+    hidden: Float[Tensor, "P N H"],
+    tau: Float[Tensor, "P _ K"],
+    q: Float[Tensor, "P N A"],
+    settings: TDSettings,
+) -> Float[Tensor, "P N A"]:
+    """What greedy actions of targets maximise: the means `q`, or the row's risk measure."""
+    if settings.risk == "mean":
+        return q
+    return RISKS[settings.risk](head.all(hidden, tau), settings.risk_level)
 
 
 def _mix(
@@ -119,13 +155,8 @@ def _td_targets(
     target: TeamNetwork,
     batch: TeamBatch,
     packing: Packing,
-    q_online: Float[Tensor, "P N A"],
-    tau: Float[
-        Tensor,
-        (
-            P  # N K2
-        ),
-    ],
+    online_scores: Float[Tensor, "P N A"],
+    tau: Float[Tensor, "P _ K2"],
     settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
@@ -133,7 +164,8 @@ def _td_targets(
     head = target.utility.head
     phi = head.embed(tau)
     q_target = head.mean(hidden, tau, phi)
-    greedy = targets.greedy_actions(q_online if settings.double_q else q_target, avail)
+    own = action_scores(head, hidden, tau, q_target, settings)
+    greedy = targets.greedy_actions(online_scores if settings.double_q else own, avail)
     utilities = Utilities(
         z=head.at(hidden, greedy, tau, phi),
         q_max=_available_maximum(q_target, avail),

@@ -15,18 +15,24 @@ from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.joint import JointSizes
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_mixer, build_utility
 from rllib_dbf.nets.utility import Memory
+from rllib_dbf.objectives import build_joint
 
 
 def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscrete]:
-    """Observation and action space of the team, from which a module reads its sizes."""
+    """Observation and action space of the team, from which a module reads its sizes.
+
+    "units" is the leading part of "state", feature by feature of each agent; nobody sends it.
+    """
     inf = np.inf
     observation = gym.spaces.Dict(
         {
             "obs": gym.spaces.Box(-inf, inf, (spec.n_agents, spec.obs_dim), np.float32),
             "state": gym.spaces.Box(-inf, inf, (spec.state_dim,), np.float32),
             "avail": gym.spaces.MultiBinary((spec.n_agents, spec.n_actions)),
+            "units": gym.spaces.Box(-inf, inf, (spec.n_agents, spec.unit_dim), np.float32),
         }
     )
     return observation, gym.spaces.MultiDiscrete([spec.n_actions] * spec.n_agents)
@@ -34,17 +40,18 @@ def team_spaces(spec: TeamSpec) -> tuple[gym.spaces.Dict, gym.spaces.MultiDiscre
 
 def network_shape(observation: gym.spaces.Dict) -> NetworkShape:
     """The sizes in a space made by `team_spaces`."""
-    n_agents, obs_dim = cast(gym.spaces.Box, observation["obs"]).shape
+    sizes = {name: cast(gym.spaces.Box, space).shape for name, space in observation.items()}
+    n_agents, obs_dim = sizes["obs"]
     return NetworkShape(
-        n_agents, observation["avail"].shape[-1], obs_dim, *observation["state"].shape
+        n_agents, sizes["avail"][-1], obs_dim, sizes["state"][0], sizes.get("units", (0,))[-1]
     )
 
 
 class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
     """All agents of a team in one module.
 
-    `model_config` holds the row's parts: `head`, `mixer`, `input_layer`, `risk`, `risk_level` and
-    the layer sizes (see `DBFConfig.training`). Runners get the utility alone.
+    `model_config` holds the row's parts: `head`, `mixer`, `objective`, `input_layer`, `risk`,
+    `risk_level` and the layer sizes (see `DBFConfig.training`). Runners get the utility alone.
     """
 
     def setup(self) -> None:
@@ -59,6 +66,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             head=config["head"],
             input_layer=config["input_layer"],
             hypernet_dim=config["input_hypernet_dim"],
+            n_quantiles=config["n_quantiles"],
         )
         self.mixer = build_mixer(
             shape,
@@ -67,23 +75,32 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             embed_dim=config["mixing_embed_dim"],
             hypernet_dim=config["mixing_hypernet_dim"],
         )
+        joint_sizes = JointSizes(
+            *shape[:4],
+            unit_dim=shape.unit_dim,
+            hidden_dim=config["hidden_dim"],
+            embed_dim=config["mixing_embed_dim"],
+            hypernet_dim=config["mixing_hypernet_dim"],
+            n_quantiles=config["n_quantiles"],
+        )
+        self.joint = build_joint(config["objective"], joint_sizes, config["objective_options"])
         if not self.inference_only:
             target = self.online.detached_copy()
-            self.target_utility, self.target_mixer = target
+            self.target_utility, self.target_mixer, self.target_joint = target
 
     def get_non_inference_attributes(self) -> list[str]:
-        """Acting needs neither the mixer nor the target networks."""
-        return ["mixer", "target_utility", "target_mixer"]
+        """Acting needs the utility only."""
+        return ["mixer", "joint", "target_utility", "target_mixer", "target_joint"]
 
     @property
     def online(self) -> TeamNetwork:
         """The networks being trained."""
-        return TeamNetwork(self.utility, self.mixer)
+        return TeamNetwork(self.utility, self.mixer, self.joint)
 
     @property
     def target(self) -> TeamNetwork:
         """The networks that make targets."""
-        return TeamNetwork(self.target_utility, self.target_mixer)
+        return TeamNetwork(self.target_utility, self.target_mixer, self.target_joint)
 
     @torch.no_grad()
     def copy_weights_from(self, other: TeamRLModule) -> None:

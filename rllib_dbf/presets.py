@@ -20,6 +20,10 @@ class Preset(NamedTuple):
     td_loss: str
     paper: str
     n_quantiles: int = 1
+    objective: str = "td"
+    risk: str = "mean"
+    risk_level: float = 1.0
+    risk_in_targets: bool = False
     input_layer: str = "linear"
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
@@ -28,15 +32,48 @@ class Preset(NamedTuple):
 PRESETS: Registry[Preset] = Registry("algorithm")
 
 _DFAC = "DFAC (Sun et al., 2021)"
+_DPLEX = "DFAC (Sun et al., 2023)"
+_QPLEX = "Wang et al., 2021"
+_QTRAN = "Son et al., 2019"
+_RESQ = "Shen et al., 2022"
 _DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
 
 for _name, _row in {
     "iql": Preset("IQL", "expected", "independent", "squared", "Tan, 1993"),
     "vdn": Preset("VDN", "expected", "sum", "squared", "Sunehag et al., 2018"),
     "qmix": Preset("QMIX", "expected", "qmix", "squared", "Rashid et al., 2018"),
+    "qatten": Preset("Qatten", "expected", "qatten", "squared", "Yang et al., 2020"),
+    "qplex": Preset("QPLEX", "expected", "qplex", "squared", _QPLEX),
+    "qplex_qatten": Preset("QPLEX-Qatten", "expected", "qplex_qatten", "squared", _QPLEX),
+    "qtran_base": Preset("QTRAN", "expected", "sum", "squared", _QTRAN, objective="qtran_base"),
+    "qtran_alt": Preset("QTRAN-alt", "expected", "sum", "squared", _QTRAN, objective="qtran_alt"),
+    "resq": Preset("ResQ", "expected", "qmix", "squared", _RESQ, objective="resq"),
     "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
     "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
     "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
+    "dplex": Preset("DPLEX", "iqn", "mean_shape(qplex_qatten)", "quantile_huber", _DPLEX, 8),
+    "resz": Preset("ResZ", "iqn", "qatten", "quantile_huber", _RESQ, 8, objective="resz"),
+    "riskq": Preset(
+        "RiskQ",
+        "qr",
+        "riskq",
+        "quantile_huber",
+        "Shen et al., 2023",
+        32,
+        risk="wang",
+        risk_level=0.75,
+        risk_in_targets=True,
+    ),
+    "rmix": Preset("RMIX", "cvar_qr", "qmix", "squared", "Qiu et al., 2021", 100, objective="rmix"),
+    "drima": Preset(
+        "DRIMA",
+        "iqn_pair",
+        "qmix",
+        "quantile_huber",
+        "our definition, after Son et al., 2022",
+        8,
+        objective="drima",
+    ),
     "qbf": Preset(
         "QBF",
         "expected",
@@ -53,7 +90,7 @@ for _name, _row in {
         "quantile_huber",
         _DBF,
         8,
-        "hypernet_factored",
+        input_layer="hypernet_factored",
         barrier_estimator="score",
         gradient_combination="sum",
     ),

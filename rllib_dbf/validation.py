@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.loss_terms import BARRIER_ESTIMATORS, TD_LOSSES
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
+from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.registry import Registry
 
 _UNIT = (
-    "risk_level",
     "td_lambda",
     "gamma_b",
     "lambda_b",
@@ -53,9 +55,10 @@ def validate_row(config: Any) -> None:
         value = getattr(config, name)
         if not (name == "barrier_estimator" and value == "off"):
             table[value]
-    make_mixer(config.mixer, 1, 1, 1, 1)
+    mixer = make_mixer(config.mixer, 1, 1, 1, 1)
+    make_options(config.objective, config.objective_options)
     _validate_ranges(config)
-    _validate_fit(config)
+    _validate_fit(config, mixer.expected_only)
     _validate_epsilon(config.epsilon)
 
 
@@ -65,6 +68,7 @@ def _tables() -> dict[str, Registry]:
         "input_layer": INPUT_LAYERS,
         "risk": RISKS,
         "td_loss": TD_LOSSES,
+        "objective": OBJECTIVES,
         "barrier_estimator": BARRIER_ESTIMATORS,
         "gradient_combination": COMBINATIONS,
     }
@@ -91,8 +95,9 @@ def _validate_ranges(config: Any) -> None:
         raise ValueError(f"omega={config.omega!r} must be None (team size - 1) or at least 0")
 
 
-def _validate_fit(config: Any) -> None:
-    distributional = config.head != "expected"
+def _validate_fit(config: Any, expected_only: bool) -> None:
+    head, objective = HEADS[config.head], OBJECTIVES[config.objective]
+    distributional = head.distributional
     if not distributional and (config.n_quantiles != 1 or config.n_target_quantiles != 1):
         raise ValueError(
             f"head='expected' has one quantile, but n_quantiles={config.n_quantiles} and "
@@ -100,27 +105,37 @@ def _validate_fit(config: Any) -> None:
         )
     if not distributional and config.td_loss == "quantile_huber":
         raise ValueError("td_loss='quantile_huber' needs head='iqn'; with 'expected' use 'squared'")
-    if distributional and config.td_loss == "squared":
+    if distributional and config.td_loss == "squared" and not objective.mixes_values:
         raise ValueError(
             f"td_loss='squared' would collapse the quantiles of head={config.head!r}; "
             "use td_loss='quantile_huber'"
         )
-    if distributional and config.mixer == "qmix":
+    counts = config.n_quantiles, config.n_target_quantiles
+    if counts[0] != counts[1] and (head.fixed_fractions or objective.paired_quantiles):
         raise ValueError(
-            f"mixer='qmix' mixes expected values, but head={config.head!r} gives quantiles; "
-            "use mixer='mean_shape(qmix)'"
+            f"n_quantiles={counts[0]} and n_target_quantiles={counts[1]} must be equal with "
+            f"head={config.head!r} and objective={config.objective!r}"
+        )
+    if distributional and expected_only and not objective.mixes_values:
+        raise ValueError(
+            f"mixer={config.mixer!r} mixes expected values, but head={config.head!r} gives "
+            f"quantiles; use mixer='mean_shape({config.mixer})'"
         )
     if config.risk != "mean" and not distributional:
         raise ValueError(
             f"risk={config.risk!r} needs a return distribution, but head='expected' has one "
             "quantile; use head='iqn' (for example preset='dmix') or risk='mean'"
         )
-    if config.risk == "cvar" and config.risk_level <= 0:
-        raise ValueError(f"risk_level={config.risk_level!r} must lie in (0, 1] for risk='cvar'")
-    if config.input_layer != "linear" and not distributional:
+    RISKS[config.risk](torch.zeros(2), config.risk_level)  # refuses an impossible level
+    if config.risk == "mean" and config.risk_level != 1.0:
         raise ValueError(
-            f"input_layer={config.input_layer!r} feeds on return quantiles, but head='expected' "
-            "has none; use input_layer='linear' or head='iqn'"
+            f"risk_level={config.risk_level!r} has no effect with risk='mean'; leave it out, or "
+            f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
+        )
+    if config.input_layer != "linear" and not head.any_fraction:
+        raise ValueError(
+            f"input_layer={config.input_layer!r} feeds on return quantiles at given fractions, "
+            f"but head={config.head!r} has none; use input_layer='linear' or head='iqn'"
         )
     if config.learning_starts < config.batch_episodes:
         raise ValueError(

@@ -81,10 +81,11 @@ def test_import_registers_presets_with_tune() -> None:
 def named_presets(path: Path) -> set[str]:
     """Preset names that stand as string constants in code (docstrings do not count).
 
-    The default preset belongs to `DBFConfig`; a mixer may be called as the preset that made it
-    known, so lower-case part names in registrations and defaults are not preset names.
+    The default preset belongs to `DBFConfig`; a mixer or an objective may be called as the preset
+    that made it known, so lower-case part names in registrations and defaults are not preset names.
     """
     from rllib_dbf.nets.mixers import MIXERS
+    from rllib_dbf.objectives import OBJECTIVES
     from rllib_dbf.presets import PRESETS
 
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -95,7 +96,9 @@ def named_presets(path: Path) -> set[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    names = {n for n in PRESETS if n not in MIXERS} | {row.title for row in PRESETS.values()}
+    names = {n for n in PRESETS if n not in MIXERS and n not in OBJECTIVES} | {
+        row.title for row in PRESETS.values()
+    }
     return {
         node.value
         for node in ast.walk(tree)

@@ -86,6 +86,7 @@ class Smax(VectorTeamEnv):
             noop_action=STOP,
             reports_deaths=True,
             has_win=True,
+            unit_dim=kernels.OWN_FEATURES,
         )
         self._pool = StartPool(self._task)
         shape = blocks, self._task.width, kernels.BLOCK

@@ -28,6 +28,7 @@ class TeamSpec(NamedTuple):
     noop_action: int  # the one legal action of a dead agent
     reports_deaths: bool  # False: `new_deaths` is always 0 and a barrier has nothing to learn from
     has_win: bool  # True: `outcome` tells wins apart; False: win rates are not reported
+    unit_dim: int = 0  # state[i * unit_dim : (i + 1) * unit_dim] is about agent i; 0: no such part
 
 
 class TeamStep(NamedTuple):

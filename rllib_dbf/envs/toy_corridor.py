@@ -67,6 +67,7 @@ class PitCorridor:
             noop_action=STAY,
             reports_deaths=True,
             has_win=True,
+            unit_dim=GOAL + 3,
         )
 
     def start(self, seeds):

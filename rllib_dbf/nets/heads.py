@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from rllib_dbf.registry import Registry
 
 HEADS: Registry = Registry("head")
+"""Heads share a constructor and the methods of `ExpectedHead`. `distributional`: there is more than
+one quantile; `any_fraction`: quantiles at any τ can be asked for; `fixed_fractions`: the quantiles
+are those of the midpoints; `fractions`: numbers drawn for each quantile.
+"""
 
 
 def midpoints(n: int, dtype: torch.dtype | None = None) -> Float[Tensor, " K"]:
@@ -27,11 +31,17 @@ class ExpectedHead(nn.Module):
         hidden_dim: Size of the hidden state.
         n_actions: Number of actions.
         n_cosines: Unused.
+        n_quantiles: Unused.
     """
 
     distributional = False
+    any_fraction = False
+    fixed_fractions = False
+    fractions = 1
 
-    def __init__(self, hidden_dim: int, n_actions: int, n_cosines: int = 64) -> None:
+    def __init__(
+        self, hidden_dim: int, n_actions: int, n_cosines: int = 64, n_quantiles: int = 1
+    ) -> None:
         super().__init__()
         self.out = nn.Linear(hidden_dim, n_actions)
 
@@ -84,15 +94,24 @@ class ImplicitQuantileHead(nn.Module):
         hidden_dim: Size of the hidden state.
         n_actions: Number of actions.
         n_cosines: Number of cosine features.
+        n_quantiles: Unused: there are as many as fractions are given.
         n_acting_quantiles: Fixed midpoints over which `acting_mean` averages.
     """
 
     distributional = True
+    any_fraction = True
+    fixed_fractions = False
+    fractions = 1
     harmonics: Tensor
     acting_cosines: Tensor
 
     def __init__(
-        self, hidden_dim: int, n_actions: int, n_cosines: int = 64, n_acting_quantiles: int = 32
+        self,
+        hidden_dim: int,
+        n_actions: int,
+        n_cosines: int = 64,
+        n_quantiles: int = 1,
+        n_acting_quantiles: int = 32,
     ) -> None:
         super().__init__()
         self.phi = nn.Linear(n_cosines, hidden_dim)

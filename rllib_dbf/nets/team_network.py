@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.mixers import make_mixer
+from rllib_dbf.nets.mixers import make_mixer, mixer_penalty
 from rllib_dbf.nets.utility import RecurrentUtility
 from rllib_dbf.packing import Packing
 from rllib_dbf.team import TeamBatch, Utilities
@@ -22,6 +22,7 @@ class NetworkShape(NamedTuple):
     n_actions: int
     obs_dim: int
     state_dim: int
+    unit_dim: int = 0  # see `TeamSpec.unit_dim`
 
 
 class NormalisedMixer(nn.Module):
@@ -42,26 +43,32 @@ class NormalisedMixer(nn.Module):
         """Mix chosen return quantiles into team (or, unmixed, per-agent) return quantiles."""
         return self.mixer(utilities, self.norm(state))
 
+    def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
+        """What the mixer adds to the loss."""
+        return mixer_penalty(self.mixer, self.norm(state))
+
+
+NOTHING = nn.Sequential()
+
 
 class TeamNetwork(NamedTuple):
-    """Utility and mixer as one thing; the target copy is another `TeamNetwork`."""
+    """A team's networks as one thing; the target copy is another `TeamNetwork`."""
 
     utility: RecurrentUtility
     mixer: nn.Module
+    joint: Any = NOTHING  # nn.Module: what the objective needs beside these two
 
     def unroll(self, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
         """Hidden states of every agent at every real state, in packed order."""
-        return self.utility.unroll(
-            packing.pack(batch.obs),
-            packing.pack(last_actions(batch)),
-            packing.pack(batch.avail),
-            packing.counts,
-        )
+        return unroll(self.utility, batch, packing)
+
+    def normalised(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L S"]:
+        """The state as the mixer sees it, for the joint networks."""
+        return self.mixer.norm(state) if isinstance(self.mixer, NormalisedMixer) else state
 
     def detached_copy(self) -> TeamNetwork:
         """A copy that takes no gradient (a target network)."""
-        utility, mixer = copy.deepcopy(self.utility), copy.deepcopy(self.mixer)
-        return TeamNetwork(utility.requires_grad_(False), mixer.requires_grad_(False))
+        return TeamNetwork(*(copy.deepcopy(part).requires_grad_(False) for part in self))
 
     @torch.no_grad()
     def copy_from(self, source: TeamNetwork) -> None:
@@ -71,6 +78,16 @@ class TeamNetwork(NamedTuple):
             others = list(theirs.parameters()) + list(theirs.buffers())
             if ours:
                 torch._foreach_copy_(ours, others)
+
+
+def unroll(utility: RecurrentUtility, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
+    """Hidden states of a utility network at every real state, in packed order."""
+    return utility.unroll(
+        packing.pack(batch.obs),
+        packing.pack(last_actions(batch)),
+        packing.pack(batch.avail),
+        packing.counts,
+    )
 
 
 def last_actions(batch: TeamBatch) -> Tensor:
@@ -85,7 +102,6 @@ def build_utility(shape: NetworkShape, **options: object) -> RecurrentUtility:
 
 def build_mixer(shape: NetworkShape, mixer: str, hidden_dim: int, **options: int) -> nn.Module:
     """The mixer called `mixer` behind state normalisation; `options` are its layer sizes."""
-    inner = make_mixer(
-        mixer, shape.n_agents, shape.n_actions, shape.state_dim, hidden_dim, **options
-    )
+    sizes = (shape.n_agents, shape.n_actions, shape.state_dim, hidden_dim)
+    inner = make_mixer(mixer, *sizes, unit_dim=shape.unit_dim, **options)
     return NormalisedMixer(inner, shape.state_dim)

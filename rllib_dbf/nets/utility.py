@@ -13,6 +13,11 @@ from torch import Tensor, nn
 from rllib_dbf.nets.gru import GRUTrace, gru_sequence
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
+from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPairHead
+
+HEADS.register("qr")(QuantileHead)
+HEADS.register("cvar_qr")(AdaptiveCVaRHead)
+HEADS.register("iqn_pair")(RiskPairHead)
 
 __all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility"]
 
@@ -39,6 +44,7 @@ class RecurrentUtility(nn.Module):
         head: Name in `HEADS`.
         input_layer: Name in `INPUT_LAYERS`.
         n_cosines: Cosine features of the IQN head.
+        n_quantiles: Return quantiles of a head that has a fixed number of them.
         n_memory_quantiles: Return quantiles remembered for the input layer.
         hypernet_dim: Hidden units of the hypernetwork.
         n_bases: Bases of the factored hypernetwork.
@@ -46,7 +52,7 @@ class RecurrentUtility(nn.Module):
         use_agent_id: Feed the one-hot of the agent.
 
     Raises:
-        ValueError: If the input layer reads return quantiles and the head has none.
+        ValueError: If the input layer reads return quantiles that the head does not have.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class RecurrentUtility(nn.Module):
         head: str = "expected",
         input_layer: str = "linear",
         n_cosines: int = 64,
+        n_quantiles: int = 1,
         n_memory_quantiles: int = 32,
         hypernet_dim: int = 32,
         n_bases: int = 4,
@@ -71,14 +78,14 @@ class RecurrentUtility(nn.Module):
             obs_dim + self.inputs.extra_dim, hidden_dim, n_memory_quantiles, hypernet_dim, n_bases
         )
         self.gru = nn.GRU(hidden_dim, hidden_dim)
-        self.head = HEADS[head](hidden_dim, n_actions, n_cosines)
+        self.head = HEADS[head](hidden_dim, n_actions, n_cosines, n_quantiles)
         self.uses_quantiles = self.input_layer.uses_quantiles
         self.n_memory_quantiles = n_memory_quantiles if self.uses_quantiles else 0
         self.register_buffer("memory_tau", midpoints(n_memory_quantiles), persistent=False)
-        if self.uses_quantiles and not self.head.distributional:
+        if self.uses_quantiles and not self.head.any_fraction:
             raise ValueError(
-                f"input_layer={input_layer!r} reads return quantiles, which head={head!r} does "
-                "not have; choose head='iqn' or input_layer='linear'"
+                f"input_layer={input_layer!r} reads return quantiles at given fractions, which "
+                f"head={head!r} does not have; choose head='iqn' or input_layer='linear'"
             )
 
     def initial_memory(self, rows: int) -> Memory:

@@ -25,9 +25,45 @@ QMIX = (
     ("hyper_b1.0.", "hyper_b1."),
     ("hyper_b2.", "value."),
 )
-PREFIXED_QMIX = tuple((theirs, f"mixer.{ours}") for theirs, ours in QMIX)
+QATTEN = (
+    ("query_embedding_layers.", "attention.queries."),
+    ("key_embedding_layers.", "attention.keys."),
+    ("head_embedding_layer.", "head_weights."),
+    ("constrant_value_layer.", "value."),
+)
+QPLEX = (
+    ("hyper_w_final.", "weights."),
+    ("V.", "bias."),
+    ("attention_weight.selector_extractors.", "attention.queries."),
+    ("attention_weight.key_extractors.", "attention.keys."),
+    ("attention_weight.hyper_w_head.", "head_weights."),
+    ("attention_weight.V.", "value."),
+    ("si_weight.key_extractors.", "importance.keys."),
+    ("si_weight.agents_extractors.", "importance.agents."),
+    ("si_weight.action_extractors.", "importance.actions."),
+)
+QTRAN = (
+    ("Q.", "q."),
+    ("V.", "v."),
+    ("action_encoding.", "actions.encoder."),
+)
+SAME = (("", ""),)
 
-MIXER_MAPS = {"qmix": QMIX, "mean_shape(qmix)": PREFIXED_QMIX}
+
+def inside_wrapper(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The rules of a mixer that is wrapped by another."""
+    return tuple((theirs, f"mixer.{ours}") for theirs, ours in rules)
+
+
+MIXER_MAPS = {
+    "qmix": QMIX,
+    "mean_shape(qmix)": inside_wrapper(QMIX),
+    "qatten": QATTEN,
+    "riskq": QATTEN,
+    "qplex": QPLEX,
+    "qplex_qatten": QPLEX,
+    "mean_shape(qplex_qatten)": inside_wrapper(QPLEX),
+}
 
 
 def our_name(name: str, rules: tuple[tuple[str, str], ...]) -> str:

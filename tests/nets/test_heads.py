@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from rllib_dbf.nets.heads import HEADS, ImplicitQuantileHead, midpoints
+from rllib_dbf.functional.risk import cvar
+from rllib_dbf.nets.heads import ImplicitQuantileHead, midpoints
+from rllib_dbf.nets.utility import HEADS
 
 B, T, N, A, K, H = 2, 3, 5, 7, 11, 13
 
@@ -29,15 +31,33 @@ def test_iqn_by_hand() -> None:
 @pytest.mark.parametrize("rows", [1, N])
 @pytest.mark.parametrize("name", list(HEADS))
 def test_shortcuts_agree_with_the_full_tensor(name: str, rows: int) -> None:
-    head = HEADS[name](H, A).double()
+    head = HEADS[name](H, A, n_quantiles=K).double()
     hidden = torch.randn(B, T, N, H, dtype=torch.float64)
     tau = torch.rand(B, T, rows, K, dtype=torch.float64)
     actions = torch.randint(0, A, (B, T, N))
     z = head.all(hidden, tau)
     assert z.shape == (B, T, N, A, K if head.distributional else 1)
-    torch.testing.assert_close(head.mean(hidden, tau), z.mean(dim=-1))
+    if name != "cvar_qr":  # judged by less than the mean
+        torch.testing.assert_close(head.mean(hidden, tau), z.mean(dim=-1))
     index = actions[..., None, None].expand(B, T, N, 1, z.shape[-1])
     torch.testing.assert_close(head.at(hidden, actions, tau), z.gather(3, index).squeeze(3))
+
+
+def test_fixed_quantiles_are_sorted() -> None:
+    z = HEADS["qr"](H, A, n_quantiles=K).all(torch.randn(B, N, H))
+    assert (z.diff(dim=-1) >= 0).all()
+
+
+def test_a_learned_level_mixes_cvars_and_has_a_gradient() -> None:
+    head = HEADS["cvar_qr"](H, A, n_quantiles=K).double()
+    hidden = torch.randn(B, N, H, dtype=torch.float64)
+    z = head.all(hidden)
+    p = head.level_probabilities(hidden, z)
+    levels = torch.stack([cvar(z, (k + 1) / 10) for k in range(10)], dim=-1)
+    value = head.mean(hidden)
+    torch.testing.assert_close(value, (levels * p.unsqueeze(-2)).sum(dim=-1))
+    value.square().sum().backward()
+    assert all((p.grad != 0).any() for p in head.parameters())
 
 
 def test_acting_mean_averages_over_the_midpoints() -> None:

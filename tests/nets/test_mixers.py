@@ -1,6 +1,7 @@
 """Contract of every mixer, found in the registries, and what single mixers promise."""
 
 import itertools
+import math
 
 import hypothesis.strategies as st
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given, settings
 
 from rllib_dbf.nets.mixers import MIXERS, WRAPPERS, make_mixer
+from rllib_dbf.nets.mixers.sizes import MixerSizes, unit_states
 from rllib_dbf.team import Utilities
 
 B, T, N, A, K, S, H = 2, 3, 5, 7, 11, 17, 13
@@ -21,19 +23,20 @@ def _make(name: str, agents: int = N, **options) -> torch.nn.Module:
     return make_mixer(name, agents, A, S, H, **options).double()
 
 
-def _utilities(z: torch.Tensor) -> Utilities:
+def _utilities(z: torch.Tensor, **given: torch.Tensor) -> Utilities:
     generator = torch.Generator().manual_seed(7)
-    return Utilities(
+    drawn = Utilities(
         z=z,
         q_max=z.detach().mean(dim=-1) + 1.0,
         actions=torch.randint(0, A, z.shape[:3], generator=generator),
         hidden=torch.randn(*z.shape[:3], H, dtype=z.dtype, generator=generator),
     )
+    return drawn._replace(**given)
 
 
 def _quantiles(name: str) -> int:
-    """Wrapped mixers mix returns, plain ones are asked for expected values."""
-    return K if name in WRAPPED else 1
+    """Mixers of returns are asked for returns, the others for expected values."""
+    return 1 if _make(name).expected_only else K
 
 
 def _example(name: str, agents: int = N) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,7 +101,9 @@ def test_individual_greedy_actions_are_jointly_greedy(name: str, seed: int) -> N
     joint = torch.tensor(list(itertools.product(range(n_actions), repeat=agents)))
     z = choices[torch.arange(agents), joint][None]  # [1, 64, 3, K]
     state = torch.randn(1, 1, S, dtype=torch.float64).expand(1, len(joint), S)
-    total = mixer(_utilities(z), state).mean(dim=-1).flatten()
+    q_max = choices.mean(dim=-1).amax(dim=-1).expand(1, len(joint), agents)
+    utilities = _utilities(z, q_max=q_max, actions=joint[None])
+    total = mixer(utilities, state).mean(dim=-1).flatten()
     greedy = choices.mean(dim=-1).argmax(dim=-1)
     value = total[(joint == greedy).all(dim=-1)].item()
     assert value == pytest.approx(total.max().item(), abs=1e-9)
@@ -113,6 +118,49 @@ def test_the_mean_of_the_team_return_is_the_wrapped_mixer_of_the_means(name: str
     torch.testing.assert_close(total.mean(dim=-1, keepdim=True), mean)
     shape = (z - z.mean(dim=-1, keepdim=True)).sum(dim=2, keepdim=True)
     torch.testing.assert_close(total - mean, shape)
+
+
+def test_qatten_by_hand() -> None:
+    mixer = make_mixer("qatten", 2, A, 4, H, embed_dim=1, hypernet_dim=2)
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter.zero_()
+        mixer.attention.queries[0][2].bias.fill_(math.log(3.0))
+        mixer.attention.keys[0].weight.copy_(torch.tensor([[0.0, 1.0]]))
+        mixer.head_weights[2].bias.copy_(torch.tensor([-2.0, 1.0, 0.0, 0.0]))
+        mixer.value[2].bias.fill_(0.5)
+    # Agents see (9, 1) and (9, 0): head 0 has logits (log 3, 0), weights (3/4, 1/4); head 1 is
+    # uniform. |-2| (.75 z_1 + .25 z_2) + 1 (.5 z_1 + .5 z_2) + .5 = 2 z_1 + z_2 + .5
+    z = torch.tensor([[1.0, 2.0], [10.0, 20.0]])[None, None]
+    state = torch.tensor([9.0, 1.0, 9.0, 0.0])[None, None]
+    total = mixer(_utilities(z), state)
+    torch.testing.assert_close(total, torch.tensor([[[[12.5, 24.5]]]]))
+
+
+def test_units_are_equal_shares_of_the_state_or_as_long_as_given() -> None:
+    state = torch.arange(7.0)
+    sizes = MixerSizes(3, A, 7, H)
+    assert unit_states(state, sizes).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert unit_states(state, sizes._replace(unit_dim=1)).tolist() == [[0], [1], [2]]
+    assert unit_states(state[:1], sizes._replace(state_dim=1)).tolist() == [[0], [0], [0]]
+
+
+def test_qplex_by_hand() -> None:
+    mixer = make_mixer("qplex", 2, 3, 1, H, hypernet_dim=1)
+    with torch.no_grad():
+        for parameter in mixer.parameters():
+            parameter.zero_()
+        mixer.weights[2].bias.copy_(torch.tensor([-2.0, 3.0]))
+        mixer.bias[2].bias.copy_(torch.tensor([0.5, 0.25]))
+        mixer.importance.keys[0].bias.fill_(-8.0)  # λ = 8 · 1/2 · 1/2 = 2 for both
+    # (2·1 + .5) + (3·2 + .25) + (2 - 1) [2 (1 - 4) + 3 (2 - 2)] = 8.75 - 6
+    z = torch.tensor([1.0, 2.0]).view(1, 1, 2, 1).requires_grad_()
+    q_max = torch.tensor([[[4.0, 2.0]]])
+    actions = torch.tensor([[[0, 2]]])
+    q_tot = mixer(_utilities(z, q_max=q_max, actions=actions), torch.zeros(1, 1, 1))
+    assert q_tot.item() == pytest.approx(2.75)
+    q_tot.sum().backward()
+    assert z.grad.flatten().tolist() == pytest.approx([2.0, 3.0]), "advantages are detached"
 
 
 def test_sum_and_independent_by_hand() -> None:

@@ -13,7 +13,7 @@ COMBINATIONS = [
     (head, layer)
     for head in HEADS
     for layer in INPUT_LAYERS
-    if HEADS[head].distributional or not INPUT_LAYERS[layer].uses_quantiles
+    if HEADS[head].any_fraction or not INPUT_LAYERS[layer].uses_quantiles
 ]
 
 

@@ -1,9 +1,11 @@
 """Mixers: from what the agents say to the value of the team.
 
-Every mixer is made by `make_mixer` with the same arguments and called as
+Every mixer is made by `make_mixer` from one `MixerSizes` and called as
 `mixer(utilities, state) -> [B, T, G, K]`, with a state that is already normalised. `monotone` says
 that raising a utility never lowers the team value, `grouped` that there is one value per agent
-(G = N) instead of one for the team (G = 1).
+(G = N) instead of one for the team (G = 1), `expected_only` that it refuses return quantiles
+because it is not linear in them. A mixer may have a method `penalty(state)`, a number
+that is added to the loss.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from rllib_dbf.nets.mixers.independent import Independent
 from rllib_dbf.nets.mixers.mean_shape import MeanShape
+from rllib_dbf.nets.mixers.qatten import Qatten, RiskQMix
 from rllib_dbf.nets.mixers.qmix import QMix
+from rllib_dbf.nets.mixers.qplex import QPlex, QPlexAttention
+from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.nets.mixers.sum import Sum
 from rllib_dbf.registry import Registry
 
@@ -23,6 +29,10 @@ MIXERS: Registry = Registry("mixer")
 MIXERS.register("independent")(Independent)
 MIXERS.register("sum")(Sum)
 MIXERS.register("qmix")(QMix)
+MIXERS.register("qatten")(Qatten)
+MIXERS.register("qplex")(QPlex)
+MIXERS.register("qplex_qatten")(QPlexAttention)
+MIXERS.register("riskq")(RiskQMix)
 
 WRAPPERS: Registry = Registry("mixer wrapper")
 WRAPPERS.register("mean_shape")(MeanShape)
@@ -33,8 +43,7 @@ def make_mixer(name: str, *args: Any, **kwargs: Any) -> nn.Module:
 
     Args:
         name: For example "qmix" or "mean_shape(qmix)".
-        *args: Arguments of every mixer: n_agents, n_actions, state_dim, hidden_dim, embed_dim,
-            hypernet_dim, hypernet_layers.
+        *args: The sizes, in the order of `MixerSizes`.
         **kwargs: The same by name.
 
     Raises:
@@ -46,4 +55,10 @@ def make_mixer(name: str, *args: Any, **kwargs: Any) -> nn.Module:
         return wrapper(make_mixer(composed[2], *args, **kwargs))
     if name.strip() in WRAPPERS:
         raise ValueError(f"mixer={name!r} wraps another mixer; write '{name.strip()}(qmix)'")
-    return MIXERS[name.strip()](*args, **kwargs)
+    return MIXERS[name.strip()](MixerSizes(*args, **kwargs))
+
+
+def mixer_penalty(mixer: nn.Module, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
+    """What a mixer, or the mixer inside it, adds to the loss; 0 for most."""
+    penalty = getattr(mixer, "penalty", None)
+    return state.new_zeros(()) if penalty is None else penalty(state)

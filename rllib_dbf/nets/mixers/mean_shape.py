@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ class MeanShape(nn.Module):
         ValueError: If `mixer` does not give a team value.
     """
 
+    expected_only = False
     grouped = False
 
     def __init__(self, mixer: nn.Module) -> None:
@@ -41,3 +44,8 @@ class MeanShape(nn.Module):
         mean = utilities.z.mean(dim=-1, keepdim=True)
         shape = (utilities.z - mean).sum(dim=2, keepdim=True)
         return self.mixer(utilities._replace(z=mean), state) + shape
+
+    @property
+    def penalty(self) -> Any:
+        """That of the wrapped mixer, if it has one."""
+        return getattr(self.mixer, "penalty", None)

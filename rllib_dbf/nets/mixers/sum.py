@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.team import Utilities
 
 
@@ -12,22 +13,14 @@ class Sum(nn.Module):
     """Z_tot = Σ_i Z_i, for each quantile index.
 
     VDN (Sunehag et al., 2018), eq. 2; with return quantiles at shared τ, DDN (DFAC, Sun et al.,
-    2021). Takes the arguments of every mixer, uses none.
+    2021).
     """
 
     monotone = True
+    expected_only = False
     grouped = False
 
-    def __init__(
-        self,
-        n_agents: int,
-        n_actions: int,
-        state_dim: int,
-        hidden_dim: int,
-        embed_dim: int = 32,
-        hypernet_dim: int = 64,
-        hypernet_layers: int = 2,
-    ) -> None:
+    def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()
 
     def forward(

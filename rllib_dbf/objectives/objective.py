@@ -1,0 +1,63 @@
+"""What the TD part of an update minimises, and the networks that this takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from rllib_dbf.nets.joint import JointSizes
+from rllib_dbf.registry import Registry, UnknownNameError, suggestion
+
+
+class NoOptions(NamedTuple):
+    """Of an objective that has none."""
+
+
+class Objective(NamedTuple):
+    """One way to learn from replayed episodes.
+
+    `loss(online, target, batch, taus, settings)` returns a loss and figures to log;
+    `joint(sizes, options)` builds the networks it needs beside utility and mixer, which are found
+    as `TeamNetwork.joint`, trained, copied to the target and checkpointed like the others.
+    """
+
+    loss: Callable[..., Any]
+    joint: Callable[[JointSizes, Any], nn.Module] | None = None
+    options: type[Any] = NoOptions  # a NamedTuple with defaults
+    mixes_values: bool = False  # mixes one number per agent even if the head gives quantiles
+    paired_quantiles: bool = False  # needs as many quantiles in predictions as in targets
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective")
+
+
+def make_options(name: str, given: Mapping[str, Any]) -> Any:
+    """The options of an objective, those not given at their defaults.
+
+    Raises:
+        ValueError: If the objective has no such option, or it takes another type.
+    """
+    options = OBJECTIVES[name].options()
+    known = options._asdict()
+    for key, value in given.items():
+        if key not in known:
+            raise UnknownNameError(
+                f"objective_options: {key!r} is not an option of objective={name!r}; it has "
+                f"{', '.join(known) or 'none'}.{suggestion(key, list(known))}"
+            )
+        wanted = type(known[key])
+        number = wanted is float and type(value) is int
+        if type(value) is not wanted and not number:
+            raise ValueError(
+                f"objective_options: {key}={value!r} must be a {wanted.__name__}, "
+                f"such as {known[key]!r}"
+            )
+    return options._replace(**given)
+
+
+def build_joint(name: str, sizes: JointSizes, given: Mapping[str, Any]) -> nn.Module:
+    """The networks of an objective; an empty module where it needs none."""
+    joint = OBJECTIVES[name].joint
+    return nn.Sequential() if joint is None else joint(sizes, make_options(name, given))
