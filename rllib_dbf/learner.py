@@ -16,10 +16,13 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import Tensor
 
 from rllib_dbf import loss_terms
+from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradients import COMBINATIONS
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.team import TrainBatch
+
+_BARRIER_STREAM = 999  # keeps the barrier's draws apart from the quantile fractions'
 
 OPTIMIZERS = {
     "adam": partial(torch.optim.Adam, fused=True),  # a third of the time of foreach, on CPU too
@@ -49,7 +52,7 @@ class TeamLearner(TorchLearner):
         self._td = loss_terms.TDSettings(
             config.td_loss, config.gamma, config.td_lambda, config.double_q
         )
-        self._barrier = config.barrier_settings(self._team_module().n_agents)
+        self._barrier = self._build_barrier()
         self._combine = COMBINATIONS[config.gradient_combination]
         self._tau_generator = torch.Generator(device=self._device)
         if config.seed is None:
@@ -64,6 +67,17 @@ class TeamLearner(TorchLearner):
         module = self._team_module()
         self._shared = list(module.utility.parameters())
         self._mixing = list(module.mixer.parameters())
+
+    def _build_barrier(self) -> BarrierTerm | None:
+        settings = self.config.barrier_settings(self._team_module().n_agents)
+        if settings is None:
+            return None
+        generator = torch.Generator(device=self._device)
+        if self.config.seed is None:
+            generator.seed()
+        else:  # the same for every learner: all of them see the same on-policy episodes
+            generator.manual_seed(int(self.config.seed) * 1_000 + _BARRIER_STREAM)
+        return BarrierTerm(settings, generator)
 
     def _team_module(self) -> TeamRLModule:
         module = self.module[DEFAULT_MODULE_ID]
@@ -172,8 +186,7 @@ class TeamLearner(TorchLearner):
 
     def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
         assert batch.on_policy is not None and self._barrier is not None
-        online = self._team_module().online
-        loss, stats = loss_terms.barrier_loss(online, batch.on_policy, self._barrier)
+        loss, stats = self._barrier.loss(self._team_module().online, batch.on_policy)
         loss = loss / max(1, self.config.num_learners)
         gradients = torch.autograd.grad(loss, self._shared, allow_unused=True)
         filled = [
@@ -252,6 +265,7 @@ class TeamLearner(TorchLearner):
             "episodes_at_target_update": self._episodes_at_target_update,
             "updates": self._updates,
             "tau_generator": self._tau_generator.get_state().numpy(),
+            "barrier": self._barrier and self._barrier.get_state(),
         }
         return state
 
@@ -264,6 +278,8 @@ class TeamLearner(TorchLearner):
             self._episodes_at_target_update = int(mine["episodes_at_target_update"])
             self._updates = int(mine["updates"])
             self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
+            if self._barrier is not None and mine.get("barrier") is not None:
+                self._barrier.set_state(mine["barrier"])
 
     @override(Learner)
     def compute_loss_for_module(self, **kwargs: Any) -> Tensor:
