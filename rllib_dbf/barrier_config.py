@@ -6,8 +6,9 @@ from typing import Any, no_type_check
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 
-from rllib_dbf.barrier_terms import BarrierSettings
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, BarrierSettings
 from rllib_dbf.expressions import evaluate
+from rllib_dbf.functional.gradient_scope import Combining, Scope
 
 BARRIER_DEFAULTS: dict[str, Any] = {
     "barrier_estimator": "off",
@@ -16,6 +17,9 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "lambda_b": 0.1,
     "beta_q": 0.5,
     "beta_b": 0.5,
+    "beta_q_agreeing": None,
+    "beta_b_agreeing": None,
+    "gradient_scope": "shared",
     "omega": None,
     "on_policy_episodes": 8,
     "barrier_deaths": "new",
@@ -27,6 +31,8 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "barrier_standardise": False,
     "policy_temperature": 1.0,
     "importance_clip": 1.0,
+    "barrier_critic_lr": 1e-3,
+    "barrier_penalty": 1.0,
     "max_gradient_ratio": 0.1,
 }
 
@@ -51,9 +57,14 @@ class BarrierConfig(AlgorithmConfig):
     barrier_standardise: bool
     policy_temperature: float | str
     importance_clip: float
+    barrier_critic_lr: float
+    barrier_penalty: float
     gradient_combination: str
     beta_q: float
     beta_b: float
+    beta_q_agreeing: float | None
+    beta_b_agreeing: float | None
+    gradient_scope: Scope
     max_gradient_ratio: float
 
     def _set_barrier_defaults(self) -> None:
@@ -78,9 +89,14 @@ class BarrierConfig(AlgorithmConfig):
         barrier_standardise: bool = NotProvided,
         policy_temperature: float | str = NotProvided,
         importance_clip: float = NotProvided,
+        barrier_critic_lr: float = NotProvided,
+        barrier_penalty: float = NotProvided,
         gradient_combination: str = NotProvided,
         beta_q: float = NotProvided,
         beta_b: float = NotProvided,
+        beta_q_agreeing: float | None = NotProvided,
+        beta_b_agreeing: float | None = NotProvided,
+        gradient_scope: str = NotProvided,
         max_gradient_ratio: float = NotProvided,
         **kwargs: Any,
     ) -> BarrierConfig:
@@ -90,7 +106,9 @@ class BarrierConfig(AlgorithmConfig):
         combination does not use is refused unless it has its default.
 
         Args:
-            barrier_estimator: "off", "score" (score function of eq. 5), or a control: "zero"
+            barrier_estimator: "off", or how eq. 5 comes to act: "score" (score function),
+                "critic" (counterfactual critic), "gumbel" (Gumbel-softmax through a joint
+                critic), "penalty" (reward r - η δ, no second gradient); or a control, "zero"
                 (everything but the gradient), "shuffled" (weights permuted over transitions).
             gamma_b: γ_B of eq. 4 in [0, 1): how far before a death the blame reaches.
             lambda_b: λ_B of eq. 5 in [0, 1]: decay rate asked of the barrier.
@@ -108,10 +126,16 @@ class BarrierConfig(AlgorithmConfig):
             policy_temperature: T of the policy softmax(q / T) that is differentiated: a number, or
                 "std" for the running standard deviation of q over the available actions.
             importance_clip: Greatest importance ratio of the score function.
+            barrier_critic_lr: Learning rate of the barrier critic's own Adam.
+            barrier_penalty: η of the "penalty" estimator, at least 0.
             gradient_combination: "sum", "pcgrad" (symmetric, eqs 7-8) or "pcgrad_one_way" (only
                 the barrier gradient is projected, and capped).
-            beta_q: Weight of the TD gradient.
-            beta_b: Weight of the barrier gradient.
+            beta_q: β_Q, weight of the TD gradient where the two conflict (g_Q · g_B < 0).
+            beta_b: β_B, weight of the barrier gradient where the two conflict.
+            beta_q_agreeing: β_Q where they agree; None: as in conflict.
+            beta_b_agreeing: β_B where they agree; None: as in conflict.
+            gradient_scope: Parameters over which conflict and projection are taken: "shared" (the
+                utility network), "all" (and the mixer), "per_layer" (each layer by itself).
             max_gradient_ratio: Cap of |g_B| / |g_Q| for "pcgrad_one_way".
             **kwargs: RLlib's own training settings.
 
@@ -124,6 +148,33 @@ class BarrierConfig(AlgorithmConfig):
             if value is not NotProvided:
                 setattr(self, name, value)
         return self
+
+    @property
+    def barrier_critic(self) -> str | None:
+        """The critic that the estimator needs, a name in `BARRIER_CRITICS`, or None."""
+        if self.barrier_estimator == "off":
+            return None
+        return BARRIER_ESTIMATORS[self.barrier_estimator].critic
+
+    @property
+    def combining(self) -> Combining:
+        """How the two gradients become one."""
+        return Combining(
+            self.gradient_combination,
+            self.gradient_scope,
+            self.beta_q,
+            self.beta_b,
+            agreeing=(
+                self.beta_q if self.beta_q_agreeing is None else self.beta_q_agreeing,
+                self.beta_b if self.beta_b_agreeing is None else self.beta_b_agreeing,
+            ),
+            max_ratio=self.max_gradient_ratio,
+        )
+
+    @property
+    def auxiliary_rates(self) -> dict[str, float]:
+        """Learning rates of the module's parts that have an optimiser of their own."""
+        return {} if self.barrier_critic is None else {"barrier_critic": self.barrier_critic_lr}
 
     def barrier_settings(self, n_agents: int) -> BarrierSettings | None:
         """What the barrier term needs for a team of `n_agents`, or None when it is off.
@@ -148,4 +199,5 @@ class BarrierConfig(AlgorithmConfig):
             weights=self.barrier_weights,
             to_go_discount=self.barrier_to_go_discount,
             standardise=self.barrier_standardise,
+            penalty=self.barrier_penalty,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rllib_dbf.barrier_config import BARRIER_DEFAULTS
-from rllib_dbf.barrier_terms import BARRIER_ESTIMATORS
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
 from rllib_dbf.expressions import ExpressionError, evaluate
+from rllib_dbf.functional.gradient_scope import SCOPES
 from rllib_dbf.functional.gradients import COMBINATIONS
 
 _CHOICES = {
@@ -15,7 +16,18 @@ _CHOICES = {
     "barrier_normaliser": ("transitions", "trajectories", "states"),
     "barrier_weights": ("myopic", "to_go", "control_variate"),
     "barrier_baseline": ("none", "mean"),
+    "gradient_scope": SCOPES,
 }
+
+
+_AT_LEAST_ZERO = (
+    "beta_q",
+    "beta_b",
+    "beta_q_agreeing",
+    "beta_b_agreeing",
+    "max_gradient_ratio",
+    "barrier_penalty",
+)
 
 
 def validate_barrier(config: Any) -> None:
@@ -51,11 +63,11 @@ def _validate_ranges(config: Any) -> None:
             raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1]")
     if config.gamma_b >= 1.0:
         raise ValueError(f"gamma_b={config.gamma_b!r} must be below 1: eq. 4 would not decay")
-    for name in ("on_policy_episodes", "importance_clip"):
+    for name in ("on_policy_episodes", "importance_clip", "barrier_critic_lr"):
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
-    for name in ("beta_q", "beta_b", "max_gradient_ratio"):
-        if getattr(config, name) < 0:
+    for name in _AT_LEAST_ZERO:
+        if (getattr(config, name) or 0.0) < 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must not be negative")
     temperature = config.policy_temperature
     if temperature != "std" and (isinstance(temperature, str) or not temperature > 0):
@@ -92,6 +104,14 @@ def _validate_use(config: Any) -> None:
                 f"{name}={getattr(config, name)!r} has no effect with barrier_estimator="
                 f"{estimator!r}; leave it out, or choose from {', '.join(users)}"
             )
+    if BARRIER_ESTIMATORS[estimator].surrogate is None:
+        for name in _COMBINING:
+            if _changed(config, name):
+                raise ValueError(
+                    f"{name}={getattr(config, name)!r} has no effect with barrier_estimator="
+                    f"{estimator!r}, which changes the reward and has no gradient of its own; "
+                    f"set {name}={BARRIER_DEFAULTS[name]!r}"
+                )
     if config.barrier_weights != "to_go" and _changed(config, "barrier_to_go_discount"):
         raise ValueError(
             f"barrier_to_go_discount={config.barrier_to_go_discount!r} has no effect with "
@@ -104,6 +124,9 @@ def _validate_use(config: Any) -> None:
             f"gradient_combination={config.gradient_combination!r}; leave it out, or use "
             "gradient_combination='pcgrad_one_way'"
         )
+
+
+_COMBINING = ("gradient_combination", "gradient_scope", *_AT_LEAST_ZERO[:4])
 
 
 def _changed(config: Any, name: str) -> bool:

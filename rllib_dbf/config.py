@@ -229,6 +229,7 @@ class DBFConfig(BarrierConfig):
             "mixing_hypernet_dim input_hypernet_dim"
         )
         own = {name: getattr(self, name) for name in names.split()}
+        own["barrier_critic"] = self.barrier_critic
         return super()._model_config_auto_includes | own
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> None:

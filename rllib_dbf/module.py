@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_mixer, build_utility
 from rllib_dbf.nets.utility import Memory
 
@@ -70,10 +71,13 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         if not self.inference_only:
             target = self.online.detached_copy()
             self.target_utility, self.target_mixer = target
+            if config.get("barrier_critic") is not None:
+                critic = BARRIER_CRITICS[config["barrier_critic"]]
+                self.barrier_critic = critic(shape, config["hidden_dim"])
 
     def get_non_inference_attributes(self) -> list[str]:
-        """Acting needs neither the mixer nor the target networks."""
-        return ["mixer", "target_utility", "target_mixer"]
+        """Acting needs neither the mixer, nor the target networks, nor a barrier critic."""
+        return ["mixer", "target_utility", "target_mixer", "barrier_critic"]
 
     @property
     def online(self) -> TeamNetwork:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rllib_dbf.barrier_terms import BARRIER_ESTIMATORS
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
 from rllib_dbf.barrier_validation import validate_barrier
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.loss_terms import TD_LOSSES
