@@ -122,8 +122,10 @@ class DBFConfig(BarrierConfig):
             td_loss: "squared" or "quantile_huber".
             input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
                 DBF, section 4.4) or "hypernet_factored" (the same idea with few weight bases).
-            risk: Risk measure that actions maximise: "mean" or "cvar".
-            risk_level: Level of the risk measure in (0, 1].
+            risk: Risk measure that actions maximise: "mean", "cvar", "var", "wang", "cpw", "power"
+                or "mean_variance" (see `functional/risk.py`).
+            risk_level: Level of the risk measure, negative to seek risk: "cvar" in [-1, 0) or
+                (0, 1], "var" in (0, 1], "cpw" |level| in [0.28, 1], the others any number.
             hidden_dim: Width of the utility's layers and of its GRU.
             mixing_embed_dim: Width of the mixing network.
             mixing_hypernet_dim: Width of the hypernetworks that make mixing weights.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
 from rllib_dbf.barrier_validation import validate_barrier
 from rllib_dbf.functional.risk import RISKS
@@ -12,10 +14,7 @@ from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
 from rllib_dbf.registry import Registry
 
-_UNIT = (
-    "risk_level",
-    "td_lambda",
-)
+_UNIT = ("td_lambda",)
 _POSITIVE = (
     "hidden_dim",
     "mixing_embed_dim",
@@ -100,8 +99,12 @@ def _validate_fit(config: Any) -> None:
             f"risk={config.risk!r} needs a return distribution, but head='expected' has one "
             "quantile; use head='iqn' (for example preset='dmix') or risk='mean'"
         )
-    if config.risk == "cvar" and config.risk_level <= 0:
-        raise ValueError(f"risk_level={config.risk_level!r} must lie in (0, 1] for risk='cvar'")
+    RISKS[config.risk](torch.zeros(2), config.risk_level)  # refuses an impossible level
+    if config.risk == "mean" and config.risk_level != 1.0:
+        raise ValueError(
+            f"risk_level={config.risk_level!r} has no effect with risk='mean'; leave it out, or "
+            f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
+        )
     if config.input_layer != "linear" and not distributional:
         raise ValueError(
             f"input_layer={config.input_layer!r} feeds on return quantiles, but head='expected' "

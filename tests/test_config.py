@@ -15,8 +15,9 @@ IMPOSSIBLE = [
     ({"preset": "qmix", "input_layer": "hypernet"}, "feeds on return quantiles"),
     (
         {"preset": "dmix", "risk": "cvar", "risk_level": 0.0},
-        "risk_level=0.0 must lie in \\(0, 1\\]",
+        "risk_level=0.0 is impossible for risk='cvar'",
     ),
+    ({"preset": "dmix", "risk_level": 0.5}, "has no effect with risk='mean'"),
     ({"mixer": "mean_shape(qmx)"}, "Did you mean 'qmix'"),
     ({"barrier_estimator": "scor"}, "Did you mean 'score'"),
     ({"gradient_combination": "pc_grad"}, "Did you mean 'pcgrad'"),

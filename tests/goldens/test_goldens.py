@@ -83,4 +83,4 @@ def test_case(entry: dict) -> None:
 def test_risk_measure(entry: dict, part: str) -> None:
     reason = function_checks.check_risk_measure(Case(entry), part)
     if reason is not None:
-        pytest.skip(f"not implemented yet: {reason}")
+        pytest.skip(reason)

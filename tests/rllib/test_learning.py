@@ -33,13 +33,36 @@ def test_only_monotonic_mixing_solves_the_two_step_game(preset, best):
     assert returns == pytest.approx(best)
 
 
-def test_cvar_takes_the_safe_arm_and_the_mean_the_risky_one():
-    """The risky arm pays 1.45 on average with a loss of 8 one time in ten; the safe arm pays 1."""
-    learn = {"epsilon": 1.0, "lr": 3e-3}
-    risky, _ = trained("diql", "toy/risky_bandit", 4_000, **learn)
-    safe, _ = trained("diql", "toy/risky_bandit", 4_000, risk="cvar", risk_level=0.25, **learn)
-    assert safe == pytest.approx(2.0), "both agents take the sure 1"
-    assert risky == pytest.approx(2 * 1.45, abs=0.6), "both take the gamble"
+RISKY_BANDIT = [
+    ("mean", 1.0, True),
+    ("cvar", 0.25, False),
+    ("cvar", -0.25, True),
+    ("var", 0.04, False),
+    ("var", 0.5, True),
+    ("wang", 0.75, False),
+    ("wang", -0.75, True),
+    ("power", 2.0, False),
+    ("power", -2.0, True),
+    ("mean_variance", 0.2, False),
+    ("mean_variance", -0.2, True),
+]
+
+
+def test_every_risk_measure_takes_its_arm_of_the_risky_bandit():
+    """The risky arm pays 1.45 on average with a loss of 8 one time in ten; the safe arm pays 1.
+
+    One learnt return distribution serves all: risk is a choice at the time of acting.
+    """
+    config = small("diql", "toy/risky_bandit", seed=0, epsilon=1.0, lr=3e-3)
+    config.environment(env_config={"n_agents": 1}).evaluation(evaluation_interval=None)
+    algo = config.reporting(min_sample_timesteps_per_iteration=8_000).build_algo()
+    algo.train()
+    module, env = algo.env_runner.module, algo.env_runner.env
+    for risk, level, gambles in RISKY_BANDIT:
+        module.risk, module.risk_level = risk, level
+        (played,) = play_episodes(env, module, [0], lambda _: 0.0, np.random.default_rng(0))
+        assert (played.actions == int(gambles)).all(), (risk, level)
+    algo.stop()
 
 
 def test_a_heavy_barrier_keeps_the_team_out_of_the_pit_and_a_zero_gradient_does_not():
