@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rllib_dbf.averaging import share_of
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.module import TeamRLModule
@@ -68,4 +69,12 @@ def auxiliary_networks(
             return loss / learners, stats
 
         found.append(Auxiliary(critic, optimizer_of("barrier_critic"), critic_loss))
+    correction: Any = module.correction
+    if correction is not None:
+
+        def correction_loss(batch: TrainBatch) -> tuple[Tensor, dict[str, Tensor]]:
+            loss, stats = correction.loss(batch.replay)
+            return loss * share_of(batch.replay.mask, config.num_learners), stats
+
+        found.append(Auxiliary(correction, optimizer_of("correction"), correction_loss))
     return found

@@ -34,6 +34,11 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "barrier_critic_lr": 1e-3,
     "barrier_penalty": 1.0,
     "max_gradient_ratio": 0.1,
+    "action_correction": "off",
+    "correction_alpha": 0.1,
+    "correction_horizon": 5,
+    "correction_lr": 1e-3,
+    "learn_from": "executed",
 }
 
 
@@ -66,6 +71,11 @@ class BarrierConfig(AlgorithmConfig):
     beta_b_agreeing: float | None
     gradient_scope: Scope
     max_gradient_ratio: float
+    action_correction: str
+    correction_alpha: float
+    correction_horizon: int
+    correction_lr: float
+    learn_from: str
 
     def _set_barrier_defaults(self) -> None:
         for name, value in BARRIER_DEFAULTS.items():
@@ -98,6 +108,11 @@ class BarrierConfig(AlgorithmConfig):
         beta_b_agreeing: float | None = NotProvided,
         gradient_scope: str = NotProvided,
         max_gradient_ratio: float = NotProvided,
+        action_correction: str = NotProvided,
+        correction_alpha: float = NotProvided,
+        correction_horizon: int = NotProvided,
+        correction_lr: float = NotProvided,
+        learn_from: str = NotProvided,
         **kwargs: Any,
     ) -> BarrierConfig:
         """Sets what the barrier is.
@@ -137,6 +152,13 @@ class BarrierConfig(AlgorithmConfig):
             gradient_scope: Parameters over which conflict and projection are taken: "shared" (the
                 utility network), "all" (and the mixer), "per_layer" (each layer by itself).
             max_gradient_ratio: Cap of |g_B| / |g_Q| for "pcgrad_one_way".
+            action_correction: What may overrule an agent's action: "off" or "cbf" (a learnt
+                control barrier function). Needs no barrier estimator and goes with any preset.
+            correction_alpha: α of "cbf" in [0, 1]: share of its safety an agent may lose per step.
+            correction_horizon: K of "cbf": an agent is in danger this many steps before it dies.
+            correction_lr: Learning rate of the correction's own Adam.
+            learn_from: Which action values are learnt for: the "executed" one, or the "proposed"
+                one that was overruled.
             **kwargs: RLlib's own training settings.
 
         Returns:
@@ -174,7 +196,18 @@ class BarrierConfig(AlgorithmConfig):
     @property
     def auxiliary_rates(self) -> dict[str, float]:
         """Learning rates of the module's parts that have an optimiser of their own."""
-        return {} if self.barrier_critic is None else {"barrier_critic": self.barrier_critic_lr}
+        rates = {}
+        if self.barrier_critic is not None:
+            rates["barrier_critic"] = self.barrier_critic_lr
+        if self.action_correction != "off":
+            rates["correction"] = self.correction_lr
+        return rates
+
+    @property
+    def safety_model_config(self) -> dict[str, Any]:
+        """What the module has to know of the barrier and the action correction."""
+        names = ("barrier_critic", "action_correction", "correction_alpha", "correction_horizon")
+        return {name: getattr(self, name) for name in names}
 
     def barrier_settings(self, n_agents: int) -> BarrierSettings | None:
         """What the barrier term needs for a team of `n_agents`, or None when it is off.

@@ -9,6 +9,7 @@ from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
 from rllib_dbf.expressions import ExpressionError, evaluate
 from rllib_dbf.functional.gradient_scope import SCOPES
 from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
 
 _CHOICES = {
     "barrier_deaths": ("new", "cumulative"),
@@ -17,9 +18,17 @@ _CHOICES = {
     "barrier_weights": ("myopic", "to_go", "control_variate"),
     "barrier_baseline": ("none", "mean"),
     "gradient_scope": SCOPES,
+    "learn_from": ("executed", "proposed"),
 }
 
 
+_POSITIVE = (
+    "on_policy_episodes",
+    "importance_clip",
+    "barrier_critic_lr",
+    "correction_horizon",
+    "correction_lr",
+)
 _AT_LEAST_ZERO = (
     "beta_q",
     "beta_b",
@@ -44,6 +53,7 @@ def validate_barrier(config: Any) -> None:
             )
     _validate_ranges(config)
     _validate_omega(config.omega)
+    _validate_correction(config)
     if config.barrier_estimator == "off":
         return
     _validate_use(config)
@@ -58,12 +68,12 @@ def validate_barrier(config: Any) -> None:
 
 
 def _validate_ranges(config: Any) -> None:
-    for name in ("gamma_b", "lambda_b", "barrier_to_go_discount"):
+    for name in ("gamma_b", "lambda_b", "barrier_to_go_discount", "correction_alpha"):
         if not 0.0 <= getattr(config, name) <= 1.0:
             raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1]")
     if config.gamma_b >= 1.0:
         raise ValueError(f"gamma_b={config.gamma_b!r} must be below 1: eq. 4 would not decay")
-    for name in ("on_policy_episodes", "importance_clip", "barrier_critic_lr"):
+    for name in _POSITIVE:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
     for name in _AT_LEAST_ZERO:
@@ -75,6 +85,18 @@ def _validate_ranges(config: Any) -> None:
             f"policy_temperature={temperature!r} must be a number greater than 0, or 'std' for "
             "the running standard deviation of the utilities"
         )
+
+
+def _validate_correction(config: Any) -> None:
+    if config.action_correction != "off":
+        ACTION_CORRECTIONS[config.action_correction]
+        return
+    for name in ("correction_alpha", "correction_horizon", "correction_lr", "learn_from"):
+        if _changed(config, name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} has no effect with action_correction='off'; "
+                f"leave it out, or choose from {', '.join(ACTION_CORRECTIONS)}"
+            )
 
 
 def _validate_omega(omega: float | str | None) -> None:

@@ -13,7 +13,15 @@ from ray.util.debug import log_once
 from rllib_dbf.barrier_config import BarrierConfig
 from rllib_dbf.presets import PRESETS
 
-_PARTS = ("head", "mixer", "td_loss", "input_layer", "barrier_estimator", "gradient_combination")
+_PARTS = (
+    "head",
+    "mixer",
+    "td_loss",
+    "input_layer",
+    "barrier_estimator",
+    "gradient_combination",
+    "action_correction",
+)
 
 
 class DBFConfig(BarrierConfig):
@@ -231,7 +239,7 @@ class DBFConfig(BarrierConfig):
             "mixing_hypernet_dim input_hypernet_dim"
         )
         own = {name: getattr(self, name) for name in names.split()}
-        own["barrier_critic"] = self.barrier_critic
+        own |= self.safety_model_config
         return super()._model_config_auto_includes | own
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> None:

@@ -34,6 +34,8 @@ PART_METRICS = {
     "policy_temperature": 'T of the policy (with `policy_temperature="std"`)',
     "critic_loss": 'squared error of the barrier critic (estimators "critic" and "gumbel")',
     "critic_explained_variance": "share of the barrier's variance that the critic explains",
+    "correction_loss": 'loss of the action correction (with `action_correction="cbf"`)',
+    "ruled_out_fraction": "fraction of the available actions that the correction would overrule",
 }
 
 POLICY_LAG_UPDATES = "policy_lag_updates"

@@ -23,6 +23,7 @@ class Preset(NamedTuple):
     input_layer: str = "linear"
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
+    action_correction: str = "off"
 
 
 PRESETS: Registry[Preset] = Registry("algorithm")
@@ -37,6 +38,15 @@ for _name, _row in {
     "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
     "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
     "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
+    "cbf": Preset(
+        "CBF",
+        "iqn",
+        "mean_shape(qmix)",
+        "quantile_huber",
+        "after Qin et al., 2021; the adaptation is ours",
+        8,
+        action_correction="cbf",
+    ),
     "qbf": Preset(
         "QBF",
         "expected",

@@ -144,3 +144,8 @@ def validate_task(config: Any, reports_deaths: bool) -> None:
             f"env={config.env!r} reports none; set barrier_estimator='off' or use a preset "
             "without a barrier"
         )
+    if config.action_correction != "off" and not reports_deaths:
+        raise ValueError(
+            f"action_correction={config.action_correction!r} learns from deaths, but "
+            f"env={config.env!r} reports none; set action_correction='off'"
+        )

@@ -47,3 +47,35 @@ def test_every_estimator_trains_and_goes_on_exactly_after_a_checkpoint(
     final = weights(resumed)
     resumed.stop()
     assert all(np.array_equal(after[k], final[k]) for k in after)
+
+
+def test_an_action_correction_learns_acts_and_goes_on_exactly_after_a_checkpoint(tmp_path):
+    config = small("cbf", correction_horizon=1).evaluation(evaluation_interval=None)
+    algo = config.build_algo()
+    algo.train()
+    path = algo.save_to_path(str(tmp_path / "checkpoint"))
+    before = weights(algo)
+    figures = algo.train()["learners"]["default_policy"]
+    after = weights(algo)
+    learnt = [k for k in before if k.startswith("correction")]
+    assert learnt and all(not np.array_equal(before[k], after[k]) for k in learnt)
+    assert {"correction_loss", "ruled_out_fraction"} <= set(figures)
+    acting = algo.env_runner.module.state_dict()
+    assert all(np.array_equal(acting[k].numpy(), after[k]) for k in learnt)
+    algo.stop()
+
+    from ray.rllib.algorithms.algorithm import Algorithm
+
+    resumed = Algorithm.from_checkpoint(path)
+    again = resumed.train()["learners"]["default_policy"]
+    assert again["correction_loss"] == figures["correction_loss"]
+    final = weights(resumed)
+    resumed.stop()
+    assert all(np.array_equal(after[k], final[k]) for k in after)
+
+
+def test_any_preset_takes_an_action_correction_and_may_learn_from_the_proposal():
+    for preset in ("qbf", "iql"):
+        algo = small(preset, action_correction="cbf", learn_from="proposed").build_algo()
+        assert "correction_loss" in algo.train()["learners"]["default_policy"]
+        algo.stop()
