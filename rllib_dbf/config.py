@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, no_type_check
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.tune.result import TRIAL_INFO
 from ray.util.debug import log_once
 
-from rllib_dbf.loss_terms import BarrierSettings
+from rllib_dbf.barrier_config import BarrierConfig
 from rllib_dbf.presets import PRESETS, Preset
 
 _PARTS = [field for field in Preset._fields if field not in ("title", "paper", "n_quantiles")]
 
 
-class DBFConfig(AlgorithmConfig):
+class DBFConfig(BarrierConfig):
     """Configuration of DBF and of every other preset.
 
     Example:
@@ -81,14 +81,7 @@ class DBFConfig(AlgorithmConfig):
         self.overlap_sampling: bool | None = None
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
-        self.barrier_estimator, self.gradient_combination = "off", "sum"
-        self.gamma_b, self.lambda_b = 0.5, 0.1
-        self.beta_q = self.beta_b = 0.5
-        self.omega: float | None = None
-        self.on_policy_episodes, self.barrier_deaths = 8, "new"
-        self.barrier_tail, self.barrier_normaliser = "zero", "transitions"
-        self.policy_temperature, self.barrier_baseline = 1.0, "mean"
-        self.importance_clip, self.max_gradient_ratio = 1.0, 0.1
+        self._set_barrier_defaults()
 
     @no_type_check  # checked below, with a better message than a type checker's
     def training(
@@ -122,21 +115,6 @@ class DBFConfig(AlgorithmConfig):
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
         checkpoint_replay: bool = NotProvided,
-        barrier_estimator: str = NotProvided,
-        gradient_combination: str = NotProvided,
-        gamma_b: float = NotProvided,
-        lambda_b: float = NotProvided,
-        beta_q: float = NotProvided,
-        beta_b: float = NotProvided,
-        omega: float | None = NotProvided,
-        on_policy_episodes: int = NotProvided,
-        barrier_deaths: str = NotProvided,
-        barrier_tail: str = NotProvided,
-        barrier_normaliser: str = NotProvided,
-        policy_temperature: float = NotProvided,
-        barrier_baseline: str = NotProvided,
-        importance_clip: float = NotProvided,
-        max_gradient_ratio: float = NotProvided,
         **kwargs: Any,
     ) -> DBFConfig:
         """Sets the training settings.
@@ -181,33 +159,18 @@ class DBFConfig(AlgorithmConfig):
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.
             checkpoint_replay: Save the replay in checkpoints (needed to resume exactly).
-            barrier_estimator: "off", "score" (score function of eq. 5) or "zero" (control:
-                everything but the gradient).
-            gradient_combination: "sum", "pcgrad" (symmetric, eqs 7-8) or "pcgrad_one_way" (only
-                the barrier gradient is projected, and capped).
-            gamma_b: γ_B of eq. 4 in [0, 1): how far before a death the blame reaches.
-            lambda_b: λ_B of eq. 5 in [0, 1]: decay rate asked of the barrier.
-            beta_q: Weight of the TD gradient.
-            beta_b: Weight of the barrier gradient.
-            omega: Deaths an episode may have before the barrier acts; None: team size - 1.
-            on_policy_episodes: Latest episodes the barrier looks at (K).
-            barrier_deaths: c of eq. 4: "new" deaths on arrival or "cumulative" dead agents.
-            barrier_tail: Barrier after the last state: "zero" or "absorbing".
-            barrier_normaliser: Mean of eq. 5 over "transitions", "trajectories" or "states".
-            policy_temperature: T of the policy softmax(q / T) that the estimator differentiates.
-            barrier_baseline: "mean" or "none": what is subtracted from the estimator's weights.
-            importance_clip: Greatest importance ratio of the estimator.
-            max_gradient_ratio: Cap of |g_B| / |g_Q| for "pcgrad_one_way".
-            **kwargs: RLlib's own training settings (`lr`, `gamma`, `grad_clip`, …).
+            **kwargs: The barrier's settings (see `BarrierConfig.training`) and RLlib's own (`lr`,
+                `gamma`, `grad_clip`, …).
 
         Returns:
             This updated configuration.
         """
         own = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
-        super().training(**{name: self._checked(name, value) for name, value in kwargs.items()})
+        inherited = {name: self._checked(name, value) for name, value in kwargs.items()}
         own = {name: value for name, value in own.items() if value is not NotProvided}
         if "preset" in own:
             self._take_row(own.pop("preset"))
+        super().training(**inherited)
         for name, value in own.items():
             setattr(self, name, self._checked(name, value))
         return self
@@ -260,23 +223,6 @@ class DBFConfig(AlgorithmConfig):
         """Agents share quantile fractions unless they learn independently."""
         return self.mixer != "independent"
 
-    def barrier_settings(self, n_agents: int) -> BarrierSettings | None:
-        """What the barrier term needs for a team of `n_agents`, or None when it is off."""
-        if self.barrier_estimator == "off":
-            return None
-        return BarrierSettings(
-            estimator=self.barrier_estimator,
-            gamma_b=self.gamma_b,
-            lambda_b=self.lambda_b,
-            omega=float(n_agents - 1 if self.omega is None else self.omega),
-            temperature=self.policy_temperature,
-            baseline=self.barrier_baseline,
-            importance_clip=self.importance_clip,
-            deaths=self.barrier_deaths,
-            tail=self.barrier_tail,
-            normaliser=self.barrier_normaliser,
-        )
-
     def validate(self) -> None:
         """Raise ValueError for settings that cannot work, saying what would."""
         # RLlib would warn that this algorithm is new on the new API stack; it never left it.
@@ -305,6 +251,7 @@ class DBFConfig(AlgorithmConfig):
             "mixing_embed_dim mixing_hypernet_dim input_hypernet_dim n_quantiles"
         )
         own = {name: getattr(self, name) for name in names.split()}
+        own |= self.safety_model_config
         return super()._model_config_auto_includes | own
 
     def build_env_to_module_connector(self, *args: Any, **kwargs: Any) -> None:

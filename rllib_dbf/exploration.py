@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 
 
 class EpisodeSeeds(Iterator[int]):
@@ -39,3 +41,34 @@ def never(timestep: float) -> float:
 def always(timestep: float) -> float:
     """Always random."""
     return 1.0
+
+
+def correct(
+    proposed: Int[ndarray, "B N"],
+    greedy: Int[ndarray, "B N"],
+    scores: Float[ndarray, "B N A"],
+    avail: Bool[ndarray, "B N A"],
+    allowed: Bool[ndarray, "B N A"],
+    epsilon: float,
+) -> tuple[Int[ndarray, "B N"], Float[ndarray, "B N"]]:
+    """ε-greedy proposals after correction, and the probability of what is executed.
+
+    A proposal that is not allowed, greedy or explored, gives way to the allowed action of
+    greatest score; that action is executed whenever any other proposal is overruled.
+
+    Args:
+        proposed: Actions drawn ε-greedily.
+        greedy: Available actions of greatest score.
+        scores: Of every action, -inf where it is unavailable.
+        avail: Available actions.
+        allowed: A subset of them, at least one per agent.
+        epsilon: Rate with which the proposals explored.
+    """
+    best = np.where(allowed, scores, -np.inf).argmax(axis=-1)
+    kept = np.take_along_axis(allowed, proposed[..., None], axis=-1)[..., 0]
+    executed = np.where(kept, proposed, best)
+    legal = avail.sum(axis=-1)
+    prob = epsilon / legal + (1.0 - epsilon) * (executed == greedy)
+    greedy_fails = ~np.take_along_axis(allowed, greedy[..., None], axis=-1)[..., 0]
+    overruled = epsilon * (legal - allowed.sum(axis=-1)) / legal + (1.0 - epsilon) * greedy_fails
+    return executed, (prob + overruled * (executed == best)).astype(np.float32)

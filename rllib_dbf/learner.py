@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +15,16 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
 from torch import Tensor
 
 from rllib_dbf import loss_terms
+from rllib_dbf.auxiliary import auxiliary_networks
+from rllib_dbf.averaging import share_of, sum_over_learners
+from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.functional.gradient_scope import merge
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.team import TrainBatch
+
+_BARRIER_STREAM = 999  # keeps the barrier's draws apart from the quantile fractions'
 
 OPTIMIZERS = {
     "adam": partial(torch.optim.Adam, fused=True),  # a third of the time of foreach, on CPU too
@@ -49,8 +53,8 @@ class TeamLearner(TorchLearner):
         config = self.config
         self._td = td_settings(config)
         self._objective = OBJECTIVES[config.objective].loss
-        self._barrier = config.barrier_settings(self._team_module().n_agents)
-        self._combine = COMBINATIONS[config.gradient_combination]
+        self._barrier = self._build_barrier()
+        self._combining = config.combining
         self._tau_generator = torch.Generator(device=self._device)
         if config.seed is None:
             self._tau_generator.seed()
@@ -64,6 +68,21 @@ class TeamLearner(TorchLearner):
         module = self._team_module()
         self._shared = list(module.utility.parameters())
         self._mixing = [*module.mixer.parameters(), *module.joint.parameters()]
+        self._layers = [name.rpartition(".")[0] for name, _ in module.utility.named_parameters()]
+        self._auxiliary = auxiliary_networks(
+            module, config, self._barrier, lambda name: self.get_optimizer(DEFAULT_MODULE_ID, name)
+        )
+
+    def _build_barrier(self) -> BarrierTerm | None:
+        settings = self.config.barrier_settings(self._team_module().n_agents)
+        if settings is None:
+            return None
+        generator = torch.Generator(device=self._device)
+        if self.config.seed is None:
+            generator.seed()
+        else:  # the same for every learner: all of them see the same on-policy episodes
+            generator.manual_seed(int(self.config.seed) * 1_000 + _BARRIER_STREAM)
+        return BarrierTerm(settings, generator)
 
     def _team_module(self) -> TeamRLModule:
         module = self.module[DEFAULT_MODULE_ID]
@@ -89,6 +108,15 @@ class TeamLearner(TorchLearner):
             params=params,
             lr_or_lr_schedule=config.lr,
         )
+        for name, lr in config.auxiliary_rates.items():
+            params = list(getattr(module, name).parameters())
+            self.register_optimizer(
+                module_id=module_id,
+                optimizer_name=name,
+                optimizer=torch.optim.Adam(params, lr=lr, foreach=True),
+                params=params,
+                lr_or_lr_schedule=lr,
+            )
 
     @staticmethod
     @override(Learner)
@@ -136,28 +164,38 @@ class TeamLearner(TorchLearner):
         barrier: list[Tensor] | None = None
         if batch.on_policy is not None:
             barrier, stats_b = self._barrier_gradient(batch)
+        auxiliary = [part.gradients(batch) for part in self._auxiliary]
+        beside = [g for found, _ in auxiliary for g in found]
         if self.config.num_learners > 1:
-            _all_reduce(gradients + (barrier or []))
-        n_shared = len(self._shared)
+            sum_over_learners(gradients + (barrier or []) + beside)
         if barrier is not None:
-            shared, stats_c = self._combined(gradients[:n_shared], barrier)
-            mixing = torch._foreach_mul(gradients[n_shared:], self.config.beta_q)
-            gradients = shared + list(mixing)
-            stats_b |= stats_c
+            merged = merge(gradients, barrier, self._layers, self._combining)
+            gradients = merged.gradients
+            stats_b |= {
+                "gradient_cosine": merged.cosine,
+                "gradient_conflict_rate": merged.conflict,
+                "gradient_norm_ratio": merged.norm_ratio,
+            }
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        self._check_finite(norm, stats | stats_b)
+        for _, figures in auxiliary:
+            stats_b |= figures
+        self._check_finite(sum((g.norm() for g in beside), norm), stats | stats_b)
         if self.config.grad_clip is not None:
             scale = (self.config.grad_clip / (norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, scale)
         for parameter, gradient in zip(self._shared + self._mixing, gradients, strict=True):
             parameter.grad = gradient
         self.get_optimizer(DEFAULT_MODULE_ID).step()
+        for part, (found, _) in zip(self._auxiliary, auxiliary, strict=True):
+            part.step(found)
         self._add(stats | stats_b | {"gradient_norm": norm})
         self._updates += 1
         self._steps_trained += int(batch.replay.mask.sum())
 
     def _td_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
         module, replay = self._team_module(), batch.replay
+        if self._barrier is not None:
+            replay = replay._replace(reward=self._barrier.reward(replay))
         head = module.utility.head
         taus = loss_terms.draw_taus(
             replay,
@@ -169,14 +207,18 @@ class TeamLearner(TorchLearner):
             fractions=head.fractions,
         )
         loss, stats = self._objective(module.online, module.target, replay, taus, self._td)
-        loss = loss * self._share_of(replay.mask)
+        loss = loss * share_of(replay.mask, self.config.num_learners)
         gradients = torch.autograd.grad(loss, self._shared + self._mixing)
         return list(gradients), {"td_loss": loss.detach(), **stats}
 
-    def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
+    def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor] | None, dict[str, Tensor]]:
+        """None where the barrier acts through the reward."""
         assert batch.on_policy is not None and self._barrier is not None
-        online = self._team_module().online
-        loss, stats = loss_terms.barrier_loss(online, batch.on_policy, self._barrier)
+        module = self._team_module()
+        critic = getattr(module, "barrier_critic", None)
+        loss, stats = self._barrier.loss(module.online, batch.on_policy, critic)
+        if loss is None:
+            return None, stats
         loss = loss / max(1, self.config.num_learners)
         gradients = torch.autograd.grad(loss, self._shared, allow_unused=True)
         filled = [
@@ -184,32 +226,6 @@ class TeamLearner(TorchLearner):
             for p, g in zip(self._shared, gradients, strict=True)
         ]
         return filled, stats
-
-    def _combined(
-        self, g_q: Sequence[Tensor], g_b: Sequence[Tensor]
-    ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Combine the task gradients over the parameters both losses share (the utility)."""
-        config = self.config
-        flat_q, flat_b = _flatten(g_q), _flatten(g_b)
-        combined = self._combine(
-            flat_q, flat_b, config.beta_q, config.beta_b, config.max_gradient_ratio
-        )
-        pieces = combined.gradient.split([g.numel() for g in g_q])
-        stats = {
-            "gradient_cosine": combined.cosine,
-            "gradient_conflict_rate": combined.conflict.float(),
-            "gradient_norm_ratio": combined.norm_ratio,
-        }
-        return [x.view_as(g) for x, g in zip(pieces, g_q, strict=True)], stats
-
-    def _share_of(self, mask: Tensor) -> Tensor | float:
-        """Weight that turns this learner's mean into its part of the mean over all learners."""
-        if self.config.num_learners <= 1:
-            return 1.0
-        mine = mask.sum().float()
-        total = mine.clone()
-        torch.distributed.all_reduce(total)
-        return mine / total
 
     def _check_finite(self, norm: Tensor, stats: dict[str, Tensor]) -> None:
         if bool(torch.isfinite(norm)):
@@ -255,6 +271,7 @@ class TeamLearner(TorchLearner):
             "episodes_at_target_update": self._episodes_at_target_update,
             "updates": self._updates,
             "tau_generator": self._tau_generator.get_state().numpy(),
+            "barrier": self._barrier and self._barrier.get_state(),
         }
         return state
 
@@ -267,21 +284,10 @@ class TeamLearner(TorchLearner):
             self._episodes_at_target_update = int(mine["episodes_at_target_update"])
             self._updates = int(mine["updates"])
             self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
+            if self._barrier is not None and mine.get("barrier") is not None:
+                self._barrier.set_state(mine["barrier"])
 
     @override(Learner)
     def compute_loss_for_module(self, **kwargs: Any) -> Tensor:
         """Not used: `update` differentiates the loss terms one by one."""
         raise NotImplementedError("TeamLearner takes two task gradients; see TeamLearner.update")
-
-
-def _flatten(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.cat([x.reshape(-1) for x in tensors])
-
-
-def _all_reduce(gradients: list[Tensor]) -> None:
-    """Sum all gradients over the learners in one message."""
-    flat = _flatten(gradients)
-    torch.distributed.all_reduce(flat)
-    pieces = flat.split([g.numel() for g in gradients])
-    for gradient, piece in zip(gradients, pieces, strict=True):
-        gradient.copy_(piece.view_as(gradient))

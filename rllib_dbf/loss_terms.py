@@ -1,4 +1,7 @@
-"""Loss terms: each picks tensors from a batch and hands them to a pure function."""
+"""The TD loss: picks tensors from a batch and hands them to pure functions.
+
+The barrier's loss stands in `barrier_terms.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rllib_dbf.functional import barrier, losses, targets
+from rllib_dbf.functional import losses, targets
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.nets.heads import midpoints
 from rllib_dbf.nets.mixers import mixer_penalty
@@ -18,7 +21,6 @@ from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch, Utilities
 
 TD_LOSSES: Registry = Registry("td_loss")
-BARRIER_ESTIMATORS: Registry = Registry("barrier_estimator")
 
 
 class Taus(NamedTuple):
@@ -42,21 +44,6 @@ class TDSettings(NamedTuple):
     options: Any = ()  # of the objective
     risk: str = "mean"  # what greedy actions maximise in targets
     risk_level: float = 1.0
-
-
-class BarrierSettings(NamedTuple):
-    """What varies between barrier losses (DBF, eqs 4 and 5)."""
-
-    estimator: str
-    gamma_b: float
-    lambda_b: float
-    omega: float
-    temperature: float
-    baseline: str
-    importance_clip: float
-    deaths: str  # "new" or "cumulative"
-    tail: str
-    normaliser: str
 
 
 def draw_taus(
@@ -180,71 +167,3 @@ def _td_targets(
 
 def _available_maximum(q: Tensor, avail: Tensor) -> Float[Tensor, "*L"]:
     return q.masked_fill(~avail, -torch.inf).amax(dim=-1)
-
-
-def barrier_loss(
-    online: TeamNetwork, batch: TeamBatch, settings: BarrierSettings
-) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Barrier loss of on-policy episodes (DBF, eqs 4 and 5), as a surrogate with a gradient.
-
-    B follows from the deaths alone, so eq. 5 as written has no gradient; the estimator supplies
-    it. Episodes with at most `omega` deaths are gated out and contribute exactly nothing.
-
-    Returns:
-        The surrogate to differentiate, and figures to log: `barrier_loss` is the value of eq. 5.
-    """
-    in_episode = state_mask(batch)
-    deaths = batch.deaths if settings.deaths == "new" else batch.deaths.cumsum(dim=1)
-    values = barrier.barrier_values(deaths, in_episode, settings.gamma_b, settings.tail)
-    violation = barrier.violations(values, batch.mask, settings.lambda_b)
-    active = barrier.omega_gate(barrier.deaths_total(batch.deaths, in_episode), settings.omega)
-    gated = violation * active[:, None]
-    stats = {
-        "barrier_loss": barrier.barrier_loss(gated, batch.mask, settings.normaliser),
-        "gate_open_fraction": active.float().mean(),
-    }
-    return BARRIER_ESTIMATORS[settings.estimator](online, batch, gated, active, settings), stats
-
-
-def state_mask(batch: TeamBatch) -> Tensor:
-    """True for the states s_0 … s_L of each episode: bool [B, T+1]."""
-    return torch.nn.functional.pad(batch.mask, (1, 0), value=True)
-
-
-def _score_function(
-    online: TeamNetwork,
-    batch: TeamBatch,
-    weights: Tensor,
-    active: Tensor,
-    settings: BarrierSettings,
-) -> Float[Tensor, ""]:
-    packing = pack_episodes(batch.mask)
-    q = packing.unpack(online.utility.head.acting_mean(online.unroll(batch, packing)))
-    return barrier.score_function_loss(
-        q[:, :-1],
-        batch.avail[:, :-1],
-        batch.actions,
-        batch.alive[:, :-1],
-        weights,
-        batch.mask,
-        batch.behaviour_prob,
-        temperature=settings.temperature,
-        baseline=settings.baseline,
-        clip=settings.importance_clip,
-        active=active,
-    )
-
-
-BARRIER_ESTIMATORS.register("score")(_score_function)
-
-
-@BARRIER_ESTIMATORS.register("zero")
-def _zero_gradient(
-    online: TeamNetwork,
-    batch: TeamBatch,
-    weights: Tensor,
-    active: Tensor,
-    settings: BarrierSettings,
-) -> Float[Tensor, ""]:
-    """The control: everything of the barrier except its gradient."""
-    return _score_function(online, batch, weights, active, settings) * 0.0

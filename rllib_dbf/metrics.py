@@ -27,8 +27,15 @@ LEARNER_METRICS = {
     "barrier_loss": "eq. 5 on the latest K episodes, gated-out episodes counting 0",
     "gate_open_fraction": "fraction of the latest K episodes with more than ω deaths",
     "gradient_cosine": "cosine between TD and barrier gradient on the shared parameters",
-    "gradient_conflict_rate": "fraction of updates in which that cosine was negative",
+    "gradient_conflict_rate": "fraction of updates (or layers) in which that cosine was negative",
     "gradient_norm_ratio": "norm of the barrier gradient over that of the TD gradient",
+}
+PART_METRICS = {
+    "policy_temperature": 'T of the policy (with `policy_temperature="std"`)',
+    "critic_loss": 'squared error of the barrier critic (estimators "critic" and "gumbel")',
+    "critic_explained_variance": "share of the barrier's variance that the critic explains",
+    "correction_loss": 'loss of the action correction (with `action_correction="cbf"`)',
+    "ruled_out_fraction": "fraction of the available actions that the correction would overrule",
 }
 
 POLICY_LAG_UPDATES = "policy_lag_updates"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
+from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
 from rllib_dbf.nets.joint import JointSizes
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_mixer, build_utility
 from rllib_dbf.nets.utility import Memory
@@ -84,13 +86,25 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             n_quantiles=config["n_quantiles"],
         )
         self.joint = build_joint(config["objective"], joint_sizes, config["objective_options"])
+        self.correction: Any = None
+        if config.get("action_correction", "off") != "off":
+            self.correction = ACTION_CORRECTIONS[config["action_correction"]](
+                shape,
+                config["hidden_dim"],
+                config["correction_alpha"],
+                config["correction_horizon"],
+            )
         if not self.inference_only:
             target = self.online.detached_copy()
             self.target_utility, self.target_mixer, self.target_joint = target
+            if config.get("barrier_critic") is not None:
+                critic = BARRIER_CRITICS[config["barrier_critic"]]
+                self.barrier_critic = critic(shape, config["hidden_dim"])
 
     def get_non_inference_attributes(self) -> list[str]:
-        """Acting needs the utility only."""
-        return ["mixer", "joint", "target_utility", "target_mixer", "target_joint"]
+        """Acting needs neither mixer and joint networks, nor targets, nor a barrier critic."""
+        targets = ["target_utility", "target_mixer", "target_joint"]
+        return ["mixer", "joint", *targets, "barrier_critic"]
 
     @property
     def online(self) -> TeamNetwork:
@@ -104,8 +118,12 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
 
     @torch.no_grad()
     def copy_weights_from(self, other: TeamRLModule) -> None:
-        """Take over the utility's weights (a fast `set_state` within one process)."""
-        torch._foreach_copy_(list(self.utility.parameters()), list(other.utility.parameters()))
+        """Take over the weights that acting needs (a fast `set_state` within one process)."""
+        mine, theirs = (
+            [p for part in (m.utility, m.correction) if part is not None for p in part.parameters()]
+            for m in (self, other)
+        )
+        torch._foreach_copy_(mine, theirs)
 
     def initial_memory(self, rows: int) -> Memory:
         """Memory of `rows` = B * N agents before their first step."""
@@ -125,6 +143,12 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         z = self.utility.head.all(hidden, self.utility.memory_tau)
         return RISKS[self.risk](z, self.risk_level), memory
 
+    def allowed_actions(
+        self, obs: Float[Tensor, "B N O"], avail: Bool[Tensor, "B N A"]
+    ) -> Bool[Tensor, "B N A"] | None:
+        """Actions that stand uncorrected, at least one per agent; None for all available ones."""
+        return None if self.correction is None else self.correction.allowed(obs, avail)
+
     def get_initial_state(self) -> dict[str, Tensor]:
         """Recurrent state of one team (no batch axis)."""
         return dict(zip(Memory._fields, self.initial_memory(self.n_agents), strict=True))
@@ -140,7 +164,9 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         last = obs.get("last_actions", torch.full((rows, self.n_agents), -1))
         memory = Memory(*(batch[Columns.STATE_IN][name].flatten(0, 1) for name in Memory._fields))
         scores, memory = self.scores(obs["obs"], last, obs["avail"].bool(), memory)
-        actions = scores.masked_fill(~obs["avail"].bool(), -torch.inf).argmax(dim=-1)
+        allowed = self.allowed_actions(obs["obs"], obs["avail"].bool())
+        allowed = obs["avail"].bool() if allowed is None else allowed
+        actions = scores.masked_fill(~allowed, -torch.inf).argmax(dim=-1)
         state = {
             n: x.view(rows, self.n_agents, -1) for n, x in zip(Memory._fields, memory, strict=True)
         }

@@ -27,6 +27,7 @@ class Preset(NamedTuple):
     input_layer: str = "linear"
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
+    action_correction: str = "off"
 
 
 PRESETS: Registry[Preset] = Registry("algorithm")
@@ -73,6 +74,15 @@ for _name, _row in {
         "our definition, after Son et al., 2022",
         8,
         objective="drima",
+    ),
+    "cbf": Preset(
+        "CBF",
+        "iqn",
+        "mean_shape(qmix)",
+        "quantile_huber",
+        "after Qin et al., 2021; the adaptation is ours",
+        8,
+        action_correction="cbf",
     ),
     "qbf": Preset(
         "QBF",

@@ -176,7 +176,14 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
     def _make_sampler(self) -> None:
         rng = np.random.default_rng(self._entropy(0))
         self._seeds = EpisodeSeeds(rng.spawn(1)[0])
-        self.sampler = Sampler(self.env, self.module, self._epsilon_schedule(), rng, self._seeds)
+        self.sampler = Sampler(
+            self.env,
+            self.module,
+            self._epsilon_schedule(),
+            rng,
+            self._seeds,
+            record_proposed=self.config.learn_from == "proposed",
+        )
         self.sampler.timestep_scale = float(max(1, self.config.num_env_runners))
 
     def _entropy(self, stream: int) -> list[int]:

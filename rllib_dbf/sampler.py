@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamStep, VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.exploration import correct
 from rllib_dbf.nets.utility import Memory
 
 _SEED_BLOCK = 64  # seeds announced to the environment at a time, so that it may reset in bulk
@@ -37,6 +38,12 @@ class Policy(Protocol):
         """Action scores (expected utility or a risk measure) and the next memory."""
         ...
 
+    def allowed_actions(
+        self, obs: Float[Tensor, "B N O"], avail: Bool[Tensor, "B N A"]
+    ) -> Bool[Tensor, "B N A"] | None:
+        """Actions that stand uncorrected, at least one per agent; None for all available ones."""
+        ...
+
 
 class Sampler:
     """Plays ε-greedily and emits whole episodes with behaviour probabilities.
@@ -50,6 +57,7 @@ class Sampler:
         epsilon: Maps a step count to ε in [0, 1].
         rng: Draws the exploration.
         seeds: Endless source of episode seeds.
+        record_proposed: Store the actions before their correction, not those executed.
     """
 
     def __init__(
@@ -59,7 +67,9 @@ class Sampler:
         epsilon: Callable[[float], float],
         rng: np.random.Generator,
         seeds: Iterator[int],
+        record_proposed: bool = False,
     ) -> None:
+        self._record_proposed = record_proposed
         self.env, self.policy, self.epsilon, self.rng = env, policy, epsilon, rng
         self.timestep = 0.0  # lifetime team steps of all runners, which ε is a function of
         self.timestep_scale = 1.0  # runners that step beside this one, itself included
@@ -94,12 +104,21 @@ class Sampler:
             self._memory,
         )
         scores = np.where(step.avail, scores.numpy(), -np.inf)
-        actions, prob = self._explore(scores.argmax(axis=-1), step.avail)
-        self._record(step, actions, prob)
+        greedy = scores.argmax(axis=-1)
+        actions, prob = self._explore(greedy, step.avail)
+        allowed = self.policy.allowed_actions(
+            torch.from_numpy(step.obs), torch.from_numpy(step.avail)
+        )
+        recorded = actions, prob
+        if allowed is not None:
+            epsilon = self.epsilon(self.timestep)
+            actions, prob = correct(actions, greedy, scores, step.avail, allowed.numpy(), epsilon)
+            recorded = recorded if self._record_proposed else (actions, prob)
+        self._record(step, *recorded)
         step = self.env.step(actions)
         self._rewards[self._rows, self._t] = step.reward
         self._t += 1
-        self._last[:] = actions
+        self._last[:] = recorded[0]  # what a replayed episode will say
         self.timestep += self.env.num_envs * self.timestep_scale
         ended = step.terminated | step.truncated
         self._current = step

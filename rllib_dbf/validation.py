@@ -6,19 +6,16 @@ from typing import Any
 
 import torch
 
-from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
+from rllib_dbf.barrier_validation import validate_barrier
 from rllib_dbf.functional.risk import RISKS
-from rllib_dbf.loss_terms import BARRIER_ESTIMATORS, TD_LOSSES
+from rllib_dbf.loss_terms import TD_LOSSES
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
 from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.registry import Registry
 
-_UNIT = (
-    "td_lambda",
-    "gamma_b",
-    "lambda_b",
-)
+_UNIT = ("td_lambda",)
 _POSITIVE = (
     "hidden_dim",
     "mixing_embed_dim",
@@ -31,17 +28,10 @@ _POSITIVE = (
     "learning_starts",
     "target_update_interval",
     "replay_capacity",
-    "on_policy_episodes",
-    "policy_temperature",
-    "importance_clip",
     "optimizer_eps",
 )
 _CHOICES = {
     "optimizer_name": ("adam", "rmsprop"),
-    "barrier_deaths": ("new", "cumulative"),
-    "barrier_tail": ("zero", "absorbing"),
-    "barrier_normaliser": ("transitions", "trajectories", "states"),
-    "barrier_baseline": ("none", "mean"),
 }
 
 
@@ -59,6 +49,7 @@ def validate_row(config: Any) -> None:
     make_options(config.objective, config.objective_options)
     _validate_ranges(config)
     _validate_fit(config, mixer.expected_only)
+    validate_barrier(config)
     _validate_epsilon(config.epsilon)
 
 
@@ -70,7 +61,6 @@ def _tables() -> dict[str, Registry]:
         "td_loss": TD_LOSSES,
         "objective": OBJECTIVES,
         "barrier_estimator": BARRIER_ESTIMATORS,
-        "gradient_combination": COMBINATIONS,
     }
 
 
@@ -81,18 +71,11 @@ def _validate_ranges(config: Any) -> None:
     for name in _POSITIVE:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
-    for name in ("beta_q", "beta_b", "max_gradient_ratio"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"{name}={getattr(config, name)!r} must not be negative")
     for name, allowed in _CHOICES.items():
         if getattr(config, name) not in allowed:
             raise ValueError(
                 f"{name}={getattr(config, name)!r} is unknown; choose from {', '.join(allowed)}"
             )
-    if config.gamma_b >= 1.0:
-        raise ValueError(f"gamma_b={config.gamma_b!r} must be below 1: eq. 4 would not decay")
-    if config.omega is not None and config.omega < 0:
-        raise ValueError(f"omega={config.omega!r} must be None (team size - 1) or at least 0")
 
 
 def _validate_fit(config: Any, expected_only: bool) -> None:
@@ -170,4 +153,9 @@ def validate_task(config: Any, reports_deaths: bool) -> None:
             f"barrier_estimator={config.barrier_estimator!r} learns from deaths, but "
             f"env={config.env!r} reports none; set barrier_estimator='off' or use a preset "
             "without a barrier"
+        )
+    if config.action_correction != "off" and not reports_deaths:
+        raise ValueError(
+            f"action_correction={config.action_correction!r} learns from deaths, but "
+            f"env={config.env!r} reports none; set action_correction='off'"
         )

@@ -31,6 +31,28 @@ IMPOSSIBLE = [
     ({"epsilon": [(0, 1.0), (10, 1.5)]}, "must be a rate in \\[0, 1\\]"),
     ({"epsilon": [(10, 1.0), (0, 0.5)]}, "rising order"),
     ({"barrier_tail": "nothing"}, "choose from zero, absorbing"),
+    ({"beta_q_agreeing": -0.5}, "must not be negative"),
+    ({"gradient_scope": "mixer"}, "choose from shared, all, per_layer"),
+    ({"barrier_estimator": "critic", "barrier_weights": "to_go"}, "choose from score, zero"),
+    ({"barrier_critic_lr": 0.1}, "choose from critic, gumbel"),
+    ({"barrier_penalty": 0.1}, "choose from penalty"),
+    (
+        {"barrier_estimator": "penalty", "gradient_combination": "pcgrad"},
+        "set gradient_combination='sum'",
+    ),
+    ({"action_correction": "cfb"}, "Did you mean 'cbf'"),
+    ({"correction_alpha": 0.5}, "has no effect with action_correction='off'"),
+    ({"action_correction": "cbf", "learn_from": "both"}, "choose from executed, proposed"),
+    ({"omega": "n-"}, "omega='n-' is no number"),
+    ({"omega": "1-n"}, "never negative"),
+    ({"policy_temperature": "sd"}, "or 'std'"),
+    ({"policy_temperature": 0.0}, "greater than 0"),
+    ({"barrier_to_go_discount": 0.5}, "set barrier_weights='to_go'"),
+    ({"max_gradient_ratio": 0.5}, "use gradient_combination='pcgrad_one_way'"),
+    (
+        {"barrier_weights": "control_variate", "barrier_deaths": "cumulative"},
+        "is derived for barrier_deaths='new'",
+    ),
 ]
 
 
@@ -82,4 +104,6 @@ def test_a_whole_configuration_survives_the_dictionary_and_back():
 def test_omega_follows_the_team_size_unless_it_is_set():
     assert DBFConfig().barrier_settings(5).omega == 4.0
     assert DBFConfig().training(omega=0.0).barrier_settings(5).omega == 0.0
+    assert DBFConfig().training(omega="n/2").barrier_settings(5).omega == 2.5
+    assert DBFConfig().training(omega=0).barrier_settings(5).omega == 0.0
     assert DBFConfig(preset="dmix").barrier_settings(5) is None

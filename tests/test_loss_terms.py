@@ -47,14 +47,6 @@ def unrolled(net: TeamNetwork, data: TeamBatch) -> torch.Tensor:
     return packing.unpack(net.unroll(data, packing))[:, :-1]
 
 
-def barrier_settings(**changes) -> loss_terms.BarrierSettings:
-    settings = loss_terms.BarrierSettings(
-        estimator="score", gamma_b=0.5, lambda_b=0.1, omega=0.0, temperature=1.0, baseline="mean",
-        importance_clip=1.0, deaths="new", tail="zero", normaliser="transitions",
-    )  # fmt: skip
-    return settings._replace(**changes)
-
-
 def gradients(loss, net):
     params = list(net.utility.parameters())
     grads = torch.autograd.grad(loss, params, allow_unused=True)
@@ -62,51 +54,6 @@ def gradients(loss, net):
 
 
 DEATHS = [[0, 0, 1, 0], [0, 0, 0, 0]]
-
-
-@pytest.mark.parametrize("head", ["iqn", "expected"])
-def test_a_violation_moves_the_utility_and_leaves_the_mixer_alone(head):
-    net = network(head, "sum")
-    loss, stats = loss_terms.barrier_loss(net, batch(DEATHS), barrier_settings())
-    assert any(g.abs().max() > 1e-6 for g in gradients(loss, net))
-    # Deaths at s_2 only: B = .25, .5, 1, 0; δ_0 = .5 - .225, δ_1 = 1 - .45, δ_2 = 0;
-    # five transitions were played.
-    assert float(stats["barrier_loss"]) == pytest.approx((0.275 + 0.55) / 5)
-    assert float(stats["gate_open_fraction"]) == 0.5
-
-
-def test_a_closed_gate_gives_a_gradient_of_exactly_zero():
-    net = network()
-    loss, stats = loss_terms.barrier_loss(net, batch(DEATHS), barrier_settings(omega=1.0))
-    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients(loss, net))
-    assert float(stats["barrier_loss"]) == 0.0
-    assert float(stats["gate_open_fraction"]) == 0.0
-
-
-def test_the_zero_estimator_reports_the_barrier_and_moves_nothing():
-    net = network()
-    loss, stats = loss_terms.barrier_loss(net, batch(DEATHS), barrier_settings(estimator="zero"))
-    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients(loss, net))
-    assert float(stats["barrier_loss"]) > 0.0
-
-
-def test_descending_the_barrier_lowers_the_probability_of_the_deadly_action():
-    net = network()
-    data = batch(DEATHS)
-    settings = barrier_settings(baseline="none")
-    optimiser = torch.optim.SGD(net.utility.parameters(), lr=0.5)
-
-    def log_prob() -> float:
-        q = net.utility.head.acting_mean(unrolled(net, data))
-        chosen = q.log_softmax(-1).gather(-1, data.actions[..., None]).squeeze(-1)
-        return float(chosen[0, 1].sum())  # the step that ends in the death
-
-    before = log_prob()
-    for _ in range(5):
-        optimiser.zero_grad()
-        loss_terms.barrier_loss(net, data, settings)[0].backward()
-        optimiser.step()
-    assert log_prob() < before - 0.1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 
 from rllib_dbf.envs import make_env
 from rllib_dbf.evaluation import play_episodes
-from rllib_dbf.exploration import EpsilonSchedule
+from rllib_dbf.exploration import EpsilonSchedule, correct
 from rllib_dbf.nets.utility import Memory
 from rllib_dbf.sampler import Sampler
 
@@ -16,6 +16,9 @@ class FixedPolicy:
 
     def initial_memory(self, rows):
         return Memory(torch.zeros(rows, 1), torch.zeros(rows, 0))
+
+    def allowed_actions(self, obs, avail):
+        return None
 
     def scores(self, obs, last_actions, avail, memory):
         scores = -torch.arange(avail.shape[-1]).float().sub(1).abs()
@@ -115,3 +118,20 @@ def test_epsilon_follows_its_points():
     epsilon = EpsilonSchedule([(0, 1.0), (100, 0.2)])
     assert [epsilon(t) for t in (0.0, 50.0, 100.0, 1e9)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
     assert EpsilonSchedule(0.1)(7.0) == pytest.approx(0.1)
+
+
+def test_corrected_actions_have_the_probability_with_which_they_are_executed():
+    """Three actions; the greedy 2 is not allowed, so 1, the best allowed one, stands in for it."""
+    n, epsilon = 30_000, 0.6
+    rng = np.random.default_rng(0)
+    scores = np.tile([0.0, 1.0, 2.0], (n, 1, 1))
+    avail, allowed = np.ones((n, 1, 3), bool), np.tile([True, True, False], (n, 1, 1))
+    greedy = np.full((n, 1), 2)
+    proposed = np.where(rng.random((n, 1)) < epsilon, rng.integers(0, 3, (n, 1)), greedy)
+    actions, prob = correct(proposed, greedy, scores, avail, allowed, epsilon)
+    assert set(np.unique(actions)) == {0, 1}
+    for action, expected in ((0, 0.2), (1, 0.8)):
+        assert np.mean(actions == action) == pytest.approx(expected, abs=0.01)
+        assert np.allclose(prob[actions == action], expected)
+    kept, same = correct(greedy, greedy, scores, avail, avail, 0.0)
+    assert (kept == greedy).all() and np.allclose(same, 1.0)

@@ -8,7 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.functional.policy import joint_policy, score_function_loss
+from rllib_dbf.functional.policy import (
+    Normaliser,
+    joint_policy,
+    mean_per_step,
+    score_function_loss,
+)
 
 __all__ = [
     "barrier_loss",
@@ -25,7 +30,6 @@ __all__ = [
 ]
 
 Tail = Literal["zero", "absorbing"]
-Normaliser = Literal["transitions", "trajectories", "states"]
 
 
 def state_mask_of(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T+1"]:
@@ -89,15 +93,9 @@ def barrier_loss(
     Args:
         violation: From `violations`.
         mask: Which transitions were played.
-        normaliser: "transitions" pools all of the batch, "trajectories" is the mean over episodes
-            of each one's mean over transitions, "states" divides each by its visited states
-            instead (one more than its transitions).
+        normaliser: See `mean_per_step`.
     """
-    played = mask.sum(dim=1)
-    if normaliser == "transitions":
-        return violation.sum() / played.sum().clamp(min=1)
-    visited = played + 1 if normaliser == "states" else played.clamp(min=1)
-    return (violation.sum(dim=1) / visited).mean()
+    return mean_per_step(violation, mask, normaliser)
 
 
 def deaths_total(

@@ -1,13 +1,13 @@
 """How the gradients of the return loss and of the barrier loss become one.
 
-Both arrive as one flat vector over the parameters that the two losses share, so that dot products
-and norms are global, as in the reference code of PCGrad.
+Both arrive as one flat vector, over parameters that `gradient_scope` chooses, so that dot products
+and norms are those of the whole vector.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -51,6 +51,16 @@ def _meet(g_q: Tensor, g_b: Tensor) -> _Meeting:
     return _Meeting(dot, guarded_q.square(), guarded_b.square(), norm_q, norm_b, conflict, cosine)
 
 
+def _weights(
+    meeting: _Meeting, conflicting: tuple[float, float], agreeing: tuple[float, float] | None
+) -> tuple[Any, Any]:
+    """β_Q and β_B of the case that was met."""
+    if agreeing is None or agreeing == conflicting:
+        return conflicting
+    q, b = (torch.where(meeting.conflict, *pair) for pair in zip(conflicting, agreeing))
+    return q, b
+
+
 def _report(gradient: Tensor, meeting: _Meeting) -> CombinedGradient:
     ratio = meeting.norm_b / meeting.norm_q.clamp(min=TINY)
     return CombinedGradient(gradient, meeting.cosine, meeting.conflict.to(gradient.dtype), ratio)
@@ -63,9 +73,16 @@ def combine_sum(
     beta_q: float = 0.5,
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
+    agreeing: tuple[float, float] | None = None,
 ) -> CombinedGradient:
-    """β_Q g_Q + β_B g_B; `max_ratio` is ignored."""
-    return _report(beta_q * g_q + beta_b * g_b, _meet(g_q, g_b))
+    """β_Q g_Q + β_B g_B; `max_ratio` is ignored.
+
+    In all combinations `agreeing` is (β_Q, β_B) where g_Q · g_B ≥ 0; None for the same as in
+    conflict.
+    """
+    meeting = _meet(g_q, g_b)
+    beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
+    return _report(beta_q * g_q + beta_b * g_b, meeting)
 
 
 @COMBINATIONS.register("pcgrad")
@@ -75,6 +92,7 @@ def pcgrad(
     beta_q: float = 0.5,
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
+    agreeing: tuple[float, float] | None = None,
 ) -> CombinedGradient:
     """Each gradient loses its component against the other (DBF paper, eqs 7–8).
 
@@ -85,6 +103,7 @@ def pcgrad(
     a barrier gradient of any size turns g_Q. `max_ratio` is ignored.
     """
     meeting = _meet(g_q, g_b)
+    beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
     weight_q = beta_q - beta_b * meeting.dot / meeting.square_q
     weight_b = beta_b - beta_q * meeting.dot / meeting.square_b
     return _report(weight_q * g_q + weight_b * g_b, meeting)
@@ -97,6 +116,7 @@ def pcgrad_one_way(
     beta_q: float = 0.5,
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
+    agreeing: tuple[float, float] | None = None,
 ) -> CombinedGradient:
     """The barrier yields: only g_B is projected, then |g_B| is capped to max_ratio |g_Q|.
 
@@ -111,6 +131,7 @@ def pcgrad_one_way(
     # An infinite cap times a vanishing |g_Q| would be NaN, hence the finite number.
     scale = (min(max_ratio, 1e30) * (meeting.norm_q / norm)).clamp(max=1.0)
     scale = torch.where(meeting.norm_b < TINY, 1.0, scale)
+    beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
     return _report(beta_q * g_q + (beta_b * scale) * projected, meeting)
 
 

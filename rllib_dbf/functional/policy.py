@@ -13,6 +13,26 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Baseline = Literal["none", "mean"]
+Normaliser = Literal["transitions", "trajectories", "states"]
+
+
+def mean_per_step(
+    x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], normaliser: Normaliser = "transitions"
+) -> Float[Tensor, ""]:
+    """The mean over 1/|S| of eq. 5 of the DBF paper, in its three readings.
+
+    Args:
+        x: Zero outside the mask.
+        mask: Which transitions were played.
+        normaliser: "transitions" pools all of the batch, "trajectories" is the mean over episodes
+            of each one's mean over transitions, "states" divides each by its visited states
+            instead (one more than its transitions).
+    """
+    played = mask.sum(dim=1)
+    if normaliser == "transitions":
+        return x.sum() / played.sum().clamp(min=1)
+    visited = played + 1 if normaliser == "states" else played.clamp(min=1)
+    return (x.sum(dim=1) / visited).mean()
 
 
 def _log_policy(q: Tensor, avail: Tensor, temperature: float | Tensor) -> Tensor:
@@ -43,6 +63,7 @@ def score_function_loss(
     clip: float = 1.0,
     standardise: bool = False,
     active: Bool[Tensor, " B"] | None = None,
+    normaliser: Normaliser = "transitions",
 ) -> Float[Tensor, ""]:
     """Surrogate whose gradient is the score-function estimate of that of the weights' mean.
 
@@ -68,6 +89,7 @@ def score_function_loss(
         standardise: Divide w - b by the standard deviation of the weights, at least 1e-4.
         active: Episodes whose gate is open; the others contribute exactly nothing, also through
             the baseline. None for all.
+        normaliser: The mean over transitions, see `mean_per_step`.
     """
     log_prob = _log_policy(q, avail, temperature).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     counted = mask if active is None else mask & active[:, None]
@@ -79,7 +101,63 @@ def score_function_loss(
         ratio = log_prob.detach().exp() / behaviour_prob.clamp(min=1e-8)
         log_prob = ratio.clamp(max=clip) * log_prob
     weights = _centred(weights.detach(), counted, baseline, standardise)
-    return (weights * log_prob.sum(dim=-1)).sum() / mask.sum().clamp(min=1)
+    return mean_per_step(weights * log_prob.sum(dim=-1), mask, normaliser)
+
+
+def counterfactual_loss(
+    q: Float[Tensor, "B T N A"],
+    avail: Bool[Tensor, "B T N A"],
+    alive: Bool[Tensor, "B T N"],
+    cost: Float[Tensor, "B T N A"],
+    mask: Bool[Tensor, "B T"],
+    temperature: float | Float[Tensor, ""] = 1.0,
+    active: Bool[Tensor, " B"] | None = None,
+    normaliser: Normaliser = "transitions",
+) -> Float[Tensor, ""]:
+    """Expected cost of each agent's own action while the others do what they did.
+
+        mean_t Σ_i Σ_{u available} π_i(u | h_i) cost_i(u)
+
+    The exact gradient of a sum over own actions, where `score_function_loss` has a sample: low
+    variance, and as good as `cost`, which is detached. COMA (Foerster et al., 2018) has the same
+    counterfactual.
+
+    Args:
+        q: Expected utilities of every action.
+        avail: Available actions.
+        alive: Agents that act; the others do not count.
+        cost: What agent i's action u would have cost the team.
+        mask: Played transitions.
+        temperature: Of the softmax.
+        active: Episodes whose gate is open; the others contribute exactly nothing. None for all.
+        normaliser: The mean over transitions, see `mean_per_step`.
+    """
+    expected = (joint_policy(q, avail, temperature) * cost.detach()).sum(dim=-1)  # [B, T, N]
+    counted = mask if active is None else mask & active[:, None]
+    return mean_per_step(
+        torch.where(alive & counted[:, :, None], expected, 0.0).sum(dim=-1), mask, normaliser
+    )
+
+
+def gumbel_actions(
+    q: Float[Tensor, "B T N A"],
+    avail: Bool[Tensor, "B T N A"],
+    temperature: float | Float[Tensor, ""],
+    generator: torch.Generator,
+) -> Float[Tensor, "B T N A"]:
+    """One-hot actions drawn from the softmax policy, with the gradient of a relaxed draw.
+
+        onehot(argmax_u y_u) + y - sg[y],    y = softmax(log π(u) + g_u),  g_u ~ Gumbel(0, 1)
+
+    Straight-through Gumbel-softmax (Jang et al., 2017) with relaxation 1. Only available actions
+    are drawn. The gradient is biased: it is that of the relaxed draw.
+    """
+    uniform = torch.rand(q.shape, generator=generator, device=q.device, dtype=q.dtype)
+    tiny = torch.finfo(q.dtype).tiny
+    noise = -(-uniform.clamp(min=tiny).log()).clamp(min=tiny).log()
+    relaxed = _log_policy(_log_policy(q, avail, temperature) + noise, avail, 1.0).exp()
+    drawn = torch.zeros_like(relaxed).scatter(-1, relaxed.argmax(dim=-1, keepdim=True), 1.0)
+    return drawn + relaxed - relaxed.detach()
 
 
 def _centred(weights: Tensor, counted: Tensor, baseline: Baseline, standardise: bool) -> Tensor:
@@ -92,3 +170,22 @@ def _centred(weights: Tensor, counted: Tensor, baseline: Baseline, standardise: 
         variance = torch.where(counted, centred.square(), 0.0).sum() / count
         result = result / variance.sqrt().clamp(min=1e-4)
     return torch.where(counted, result, 0.0)
+
+
+def utility_std(
+    q: Float[Tensor, "B T N A"],
+    avail: Bool[Tensor, "B T N A"],
+    alive: Bool[Tensor, "B T N"],
+    mask: Bool[Tensor, "B T"],
+) -> Float[Tensor, ""]:
+    """Standard deviation of the utilities over an agent's available actions.
+
+    Root mean, over the living agents that have a choice, of the variance; 0 if nobody has one.
+    Divided by it, utilities have a spread that does not depend on the scale of the return.
+    """
+    count = avail.sum(dim=-1)
+    mean = torch.where(avail, q, 0.0).sum(dim=-1) / count.clamp(min=1)
+    square = torch.where(avail, (q - mean.unsqueeze(-1)).square(), 0.0).sum(dim=-1)
+    variance = square / count.clamp(min=1)
+    counted = alive & mask[:, :, None] & (count > 1)
+    return (torch.where(counted, variance, 0.0).sum() / counted.sum().clamp(min=1)).sqrt()

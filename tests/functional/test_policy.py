@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from rllib_dbf.functional import barrier
-from rllib_dbf.functional.policy import joint_policy, score_function_loss
+from rllib_dbf.functional.policy import (
+    counterfactual_loss,
+    gumbel_actions,
+    joint_policy,
+    score_function_loss,
+    utility_std,
+)
 
 B, T, N, A = 2, 3, 5, 7
 MASK = torch.tensor([[True, True, True], [True, False, False]])
@@ -182,3 +188,52 @@ def test_the_deadly_arm_of_a_bandit_loses_probability(baseline: str) -> None:
     assert after[0] < 0.5 * before[0]
     # Against the mean baseline the safe arms gain; without it chance decides between them.
     assert after[1:].sum() > before[1:].sum()
+
+
+def test_counterfactual_loss_by_hand() -> None:
+    # pi = (1/4, 3/4), cost (2, 0): the loss is 1/2, its gradient pi_u (cost_u - 1/2).
+    q = torch.tensor([0.0, math.log(3.0)]).view(1, 1, 1, 2).requires_grad_()
+    one = torch.ones(1, 1, dtype=torch.bool)
+    cost = torch.tensor([2.0, 0.0]).view(1, 1, 1, 2)
+    loss = counterfactual_loss(q, torch.ones_like(q).bool(), one[..., None], cost, one)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.5)
+    assert q.grad.flatten().tolist() == pytest.approx([0.375, -0.375])
+
+
+def test_counterfactual_loss_leaves_out_the_dead_the_padding_and_the_gated() -> None:
+    data = _batch()
+    half = torch.tensor([True, False])
+    cost = torch.rand(B, T, N, A)
+    loss = counterfactual_loss(
+        data["q"], data["avail"], data["alive"], cost, MASK, 1.0, active=half
+    )
+    loss.backward()
+    moved = (data["q"].grad != 0).any(dim=-1)
+    choice = data["avail"].sum(dim=-1) > 1
+    assert torch.equal(moved, data["alive"] & MASK[..., None] & choice & half[:, None, None])
+
+
+def test_gumbel_actions_are_draws_from_the_policy_with_a_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q = torch.tensor([0.0, math.log(3.0), 50.0]).repeat(4000, 1, 1, 1).requires_grad_()
+    avail = torch.tensor([True, True, False]).expand_as(q)
+    drawn = gumbel_actions(q, avail, 1.0, generator)
+    assert torch.allclose(drawn.sum(dim=-1), torch.tensor(1.0))
+    assert torch.allclose(drawn, drawn.round(), atol=1e-6)
+    share = drawn.detach().mean(dim=0).flatten()
+    assert share.tolist() == pytest.approx([0.25, 0.75, 0.0], abs=0.03)
+    (drawn * torch.tensor([1.0, 0.0, 0.0])).sum().backward()
+    gradient = q.grad.mean(dim=0).flatten()
+    assert gradient[0] > 0 > gradient[1] and gradient[2] == 0
+
+
+def test_utility_std_counts_available_actions_of_agents_with_a_choice() -> None:
+    q = torch.tensor([[1.0, 3.0, 99.0], [7.0, 99.0, 99.0], [0.0, 6.0, 3.0]]).view(1, 1, 3, 3)
+    avail = torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]]).bool().view(1, 1, 3, 3)
+    alive = torch.ones(1, 1, 3, dtype=torch.bool)
+    # Variances 1 and 6; the second agent has no choice.
+    std = utility_std(q, avail, alive, torch.ones(1, 1, dtype=torch.bool))
+    assert std.item() == pytest.approx(3.5**0.5)
+    nobody = utility_std(q, avail, ~alive, torch.ones(1, 1, dtype=torch.bool))
+    assert nobody.item() == 0.0

@@ -8,7 +8,7 @@ import re
 import torch
 from torch import Tensor
 
-from rllib_dbf.functional import barrier
+from rllib_dbf.functional import barrier, policy
 
 from .cases import Case
 
@@ -42,9 +42,9 @@ def check_estimators(case: Case) -> None:
     alive, mask, delta = case.get("alive") > 0, case.get("mask") > 0, case.get("delta")
     temperature = case.hyper["temp"]
     togo = barrier.to_go(delta, mask, case.hyper["gamma_B"])
-    policy = barrier.joint_policy(case.get("q"), avail, temperature)
-    log_prob = policy.gather(-1, actions.unsqueeze(-1)).squeeze(-1).log()
-    case.check("out/policy", policy)
+    pi = barrier.joint_policy(case.get("q"), avail, temperature)
+    log_prob = pi.gather(-1, actions.unsqueeze(-1)).squeeze(-1).log()
+    case.check("out/policy", pi)
     case.check("out/joint_logp", torch.where(alive, log_prob, 0.0).sum(dim=-1))
     case.check("out/delta_to_go", togo)
     for weights, name in ((delta, "myopic"), (togo, "togo")):
@@ -57,9 +57,7 @@ def check_estimators(case: Case) -> None:
             case.check(f"out/surrogate_{name}_{baseline}", loss)
             case.check_gradient(f"q_{name}_{baseline}", q)
     q = case.leaf("q")
-    policy = barrier.joint_policy(q, avail, temperature)
-    value = (policy * case.get("b_head")).sum(dim=-1) * (alive & mask[..., None])
-    loss = value.sum() / mask.sum()
+    loss = policy.counterfactual_loss(q, avail, alive, case.get("b_head"), mask, temperature)
     loss.backward()
     case.check("out/surrogate_expected", loss)
     case.check_gradient("q_expected", q)

@@ -1,0 +1,88 @@
+"""Control barrier functions for discrete actions and unknown dynamics.
+
+Our adaptation of decentralised barrier certificates (Qin et al., 2021), which know the dynamics
+and correct continuous actions by gradient steps: h says how safe an agent is, d predicts h one
+step on, and an action is corrected by choosing another.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+DANGER_WEIGHT = 2.0  # of dangerous states against safe ones, as in the original
+MARGIN = 1.0  # fixes the scale of h, which the conditions leave open
+
+
+def danger_labels(
+    alive: Bool[Tensor, "B T1 N"], state_mask: Bool[Tensor, "B T1"], horizon: int
+) -> Bool[Tensor, "B T1 N"]:
+    """Which agents are in danger: dead on arrival in s_t, or within `horizon` steps of it.
+
+    Args:
+        alive: Living agents in every state.
+        state_mask: Which states are real, a prefix of each row.
+        horizon: K, at least 1; deaths after the last real state are not known.
+    """
+    dead = (~alive & state_mask[:, :, None]).cummax(dim=1).values  # also after the last state
+    ahead = torch.cat([dead, dead[:, -1:].expand(-1, horizon, -1)], dim=1)
+    return ahead[:, horizon:]  # the dead stay dead: dead K steps on is dead by then
+
+
+def cbf_loss(
+    h: Float[Tensor, "B T1 N"],
+    d: Float[Tensor, "B T N"],
+    alive: Bool[Tensor, "B T1 N"],
+    mask: Bool[Tensor, "B T"],
+    alpha: float,
+    horizon: int,
+) -> Float[Tensor, ""]:
+    """Loss of the barrier networks, over what living agents see and what becomes of them.
+
+        2 mean_danger [ε + h(o)]₊ + mean_safe [ε - h(o)]₊
+        + mean_w [(1 - α) h(o) - h(o')]₊  +  mean (d(o, u) - sg h(o'))²
+
+    h < 0 where an agent is about to die, h ≥ 0 where it is not, and h' ≥ (1 - α) h on the way; d
+    is regressed on h of the next observation. The third mean weighs transitions that start in
+    danger twice. An agent counts up to and including the state in which it arrives dead.
+
+    Args:
+        h: Of every agent in every state.
+        d: Of the action each agent took.
+        alive: Living agents.
+        mask: Played transitions.
+        alpha: α in [0, 1]: the share of its safety that an agent may lose in a step.
+        horizon: See `danger_labels`.
+    """
+    states = torch.cat([mask[:, :1], mask], dim=1)
+    danger = danger_labels(alive, states, horizon)
+    before = alive[:, :-1] & mask[:, :, None]  # transitions of agents that live
+    seen = torch.cat([alive[:, :1] & states[:, :1, None], before], dim=1)  # with the arrival
+    value = DANGER_WEIGHT * _mean((MARGIN + h).clamp(min=0.0), seen & danger)
+    value = value + _mean((MARGIN - h).clamp(min=0.0), seen & ~danger)
+    weight = torch.where(danger[:, :-1], DANGER_WEIGHT, 1.0)
+    shortfall = ((1.0 - alpha) * h[:, :-1] - h[:, 1:]).clamp(min=0.0)
+    descent = _mean(weight * shortfall, before)
+    prediction = _mean((d - h[:, 1:].detach()).square(), before)
+    return value + descent + prediction
+
+
+def _mean(x: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, x, 0.0).sum() / where.sum().clamp(min=1)
+
+
+def safe_actions(
+    h: Float[Tensor, "*L"],
+    d: Float[Tensor, "*L A"],
+    avail: Bool[Tensor, "*L A"],
+    alpha: float,
+) -> Bool[Tensor, "*L A"]:
+    """Actions an agent may take: available, and d(o, u) ≥ (1 - α) h(o).
+
+    Where there is none, the available action of greatest d; every row has at least one.
+    """
+    safe = avail & (d >= (1.0 - alpha) * h.unsqueeze(-1))
+    best = d.masked_fill(~avail, -torch.inf).argmax(dim=-1, keepdim=True)
+    least_bad = torch.zeros_like(safe).scatter(-1, best, True)
+    return torch.where(safe.any(dim=-1, keepdim=True), safe, least_bad)

@@ -1,0 +1,104 @@
+"""Critics of the barrier: what B(s_{t+1}) will be, as a function of what the team does at t.
+
+Deaths alone say what B was. A critic says what it would have been under other actions, and so
+gives eq. 5 of the DBF paper a gradient without a sample. Each is regressed on the barrier values
+of on-policy episodes, with its own optimiser.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork
+from rllib_dbf.nets.utility import RecurrentUtility
+from rllib_dbf.packing import pack_episodes
+from rllib_dbf.registry import Registry
+from rllib_dbf.team import TeamBatch
+
+BARRIER_CRITICS: Registry = Registry("barrier critic")
+
+
+def _value_of(inputs: int, hidden_dim: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(inputs, elementwise_affine=False),
+        nn.Linear(inputs, hidden_dim),
+        nn.ReLU(),
+        nn.Linear(hidden_dim, 1),
+    )
+
+
+@BARRIER_CRITICS.register("counterfactual")
+class CounterfactualCritic(nn.Module):
+    """B(s_{t+1}) ≈ Σ_i b_i(h_i, u_i) + b_0(s_t), the sum over the living agents.
+
+    Additive, so that the outcome of every other action of one agent costs nothing more. The b_i
+    are one recurrent network with weights of its own.
+
+    Args:
+        shape: Sizes of the task.
+        hidden_dim: Width of all layers.
+    """
+
+    def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
+        super().__init__()
+        self.agents = RecurrentUtility(
+            shape.obs_dim, shape.n_agents, shape.n_actions, hidden_dim=hidden_dim
+        )
+        self.state = _value_of(shape.state_dim, hidden_dim)
+
+    def parts(
+        self, batch: TeamBatch
+    ) -> tuple[Float[Tensor, "B T N A"], Float[Tensor, "B T N"], Float[Tensor, "B T"]]:
+        """b_i of every action, b_i of the action taken (0 for the dead), and their team sum."""
+        packing = pack_episodes(batch.mask)
+        hidden = TeamNetwork(self.agents, self.state).unroll(batch, packing)
+        every = packing.unpack(self.agents.head.acting_mean(hidden))[:, :-1]
+        taken = every.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        taken = taken * batch.alive[:, :-1]
+        return every, taken, taken.sum(dim=-1) + self.state(batch.state[:, :-1]).squeeze(-1)
+
+    def forward(self, batch: TeamBatch) -> Float[Tensor, "B T"]:
+        """B(s_{t+1}) under the actions taken."""
+        return self.parts(batch)[2]
+
+    def counterfactuals(self, batch: TeamBatch) -> Float[Tensor, "B T N A"]:
+        """B(s_{t+1}) if agent i alone had played u instead of what it played."""
+        every, taken, total = self.parts(batch)
+        return total[:, :, None, None] - taken.unsqueeze(-1) + every
+
+
+@BARRIER_CRITICS.register("joint")
+class JointCritic(nn.Module):
+    """B(s_{t+1}) ≈ f(s_t, u_1 … u_N), differentiable in one-hot (or relaxed) actions.
+
+    One unrestricted network of state and joint action, so that it can say which actions are
+    deadly only together.
+
+    Args:
+        shape: Sizes of the task.
+        hidden_dim: Width of the two hidden layers.
+    """
+
+    def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
+        super().__init__()
+        self.n_actions = shape.n_actions
+        self.norm = nn.LayerNorm(shape.state_dim, elementwise_affine=False)
+        self.of_state = nn.Linear(shape.state_dim, hidden_dim)
+        self.of_actions = nn.Linear(shape.n_agents * shape.n_actions, hidden_dim, bias=False)
+        self.rest = nn.Sequential(
+            nn.ReLU(), nn.Linear(hidden_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, 1)
+        )
+
+    def at(
+        self, state: Float[Tensor, "B T S"], choices: Float[Tensor, "B T N A"]
+    ) -> Float[Tensor, "B T"]:
+        """B(s_{t+1}) under the given one-hot or relaxed actions."""
+        x = self.of_state(self.norm(state)) + self.of_actions(choices.flatten(2))
+        return self.rest(x).squeeze(-1)
+
+    def forward(self, batch: TeamBatch) -> Float[Tensor, "B T"]:
+        """B(s_{t+1}) under the actions taken."""
+        taken = F.one_hot(batch.actions, self.n_actions).to(batch.state.dtype)
+        return self.at(batch.state[:, :-1], taken)

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from rllib_dbf.functional.cbf import cbf_loss, danger_labels, safe_actions
+
+# Two agents over four transitions; the second arrives dead in s_3. The second episode has two
+# transitions, and its first agent dies on the last of them.
+ALIVE = torch.tensor(
+    [[[1, 1], [1, 1], [1, 1], [1, 0], [1, 0]], [[1, 1], [1, 1], [0, 1], [0, 0], [0, 0]]]
+).bool()
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()
+STATES = torch.cat([MASK[:, :1], MASK], dim=1)
+
+
+def test_danger_reaches_horizon_steps_before_a_death():
+    one = danger_labels(ALIVE, STATES, 1)
+    assert one[0, :, 0].tolist() == [False] * 5
+    assert one[0, :, 1].tolist() == [False, False, True, True, True]
+    assert one[1, :3, 0].tolist() == [False, True, True]
+    assert one[1, :3, 1].tolist() == [False] * 3, "what follows the end kills nobody"
+    assert danger_labels(ALIVE, STATES, 2)[0, :, 1].tolist() == [False, True, True, True, True]
+    assert danger_labels(ALIVE, STATES, 9)[0, :, 1].all()
+
+
+def test_loss_by_hand():
+    # One agent, one transition that kills it: both states are dangerous (K = 1).
+    alive = torch.tensor([[[True], [False]]])
+    h = torch.tensor([[[0.5], [-0.5]]], requires_grad=True)
+    d = torch.tensor([[[0.25]]], requires_grad=True)
+    loss = cbf_loss(h, d, alive, torch.ones(1, 1, dtype=torch.bool), 0.1, 1)
+    # 2 mean(1.5, .5) + 2 (.9 * .5 + .5) + (.25 + .5)²
+    assert loss.item() == pytest.approx(2.0 + 1.9 + 0.5625)
+    loss.backward()
+    assert d.grad.item() == pytest.approx(1.5)
+    # The prediction does not move what it predicts: -.5 is in the first and second mean only.
+    assert h.grad[0, 1, 0].item() == pytest.approx(1.0 - 2.0)
+
+
+def test_padding_and_the_dead_do_not_count():
+    h, d = torch.randn(2, 5, 2), torch.randn(2, 4, 2)
+    loss = cbf_loss(h, d, ALIVE, MASK, 0.1, 2)
+    h[1, 3:], d[1, 2:] = 99.0, 99.0  # padding
+    h[0, 4, 1], d[0, 3, 1] = 99.0, 99.0  # after the arrival in death
+    torch.testing.assert_close(cbf_loss(h, d, ALIVE, MASK, 0.1, 2), loss)
+
+
+def test_safe_actions():
+    h = torch.tensor([1.0, 1.0, -1.0])
+    d = torch.tensor([[0.95, 0.8, 1.0], [0.1, 0.3, 0.9], [-2.0, -0.95, -0.5]])
+    avail = torch.tensor([[True, True, True], [True, True, False], [True, True, True]])
+    # At least .9; none of the available ones, so the greatest; at least -.9.
+    expected = [[True, False, True], [False, True, False], [False, False, True]]
+    assert safe_actions(h, d, avail, 0.1).tolist() == expected

@@ -1,0 +1,232 @@
+"""The barrier's loss on a real team network: what reaches which parameter."""
+
+import pytest
+import torch
+
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, BarrierSettings
+from rllib_dbf.barrier_terms import BarrierTerm, policy_utilities
+from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
+from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_utility
+from rllib_dbf.team import TeamBatch
+from tests.test_loss_terms import DEATHS, A, N, O, S, batch, gradients, network, unrolled
+
+
+def barrier_settings(**changes) -> BarrierSettings:
+    settings = BarrierSettings(
+        estimator="score", gamma_b=0.5, lambda_b=0.1, omega=0.0, temperature=1.0, baseline="mean",
+        importance_clip=1.0, deaths="new", tail="zero", normaliser="transitions",
+    )  # fmt: skip
+    return settings._replace(**changes)
+
+
+def barrier_loss(net, data, settings, seed=0):
+    term = BarrierTerm(settings, torch.Generator().manual_seed(seed))
+    return term.loss(net, data, critic(term))
+
+
+def critic(term, seed=0):
+    torch.manual_seed(seed)
+    name = term.estimator.critic
+    return name and BARRIER_CRITICS[name](NetworkShape(N, A, O, S), 8)
+
+
+MOVING = [n for n, e in BARRIER_ESTIMATORS.items() if e.surrogate is not None and n != "zero"]
+
+
+@pytest.mark.parametrize("head", ["iqn", "expected"])
+def test_a_violation_moves_the_utility_and_leaves_the_mixer_alone(head):
+    net = network(head, "sum")
+    loss, stats = barrier_loss(net, batch(DEATHS), barrier_settings())
+    assert any(g.abs().max() > 1e-6 for g in gradients(loss, net))
+    # Deaths at s_2 only: B = .25, .5, 1, 0; δ_0 = .5 - .225, δ_1 = 1 - .45, δ_2 = 0;
+    # five transitions were played.
+    assert float(stats["barrier_loss"]) == pytest.approx((0.275 + 0.55) / 5)
+    assert float(stats["gate_open_fraction"]) == 0.5
+
+
+def test_a_closed_gate_gives_a_gradient_of_exactly_zero():
+    net = network()
+    loss, stats = barrier_loss(net, batch(DEATHS), barrier_settings(omega=1.0))
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients(loss, net))
+    assert float(stats["barrier_loss"]) == 0.0
+    assert float(stats["gate_open_fraction"]) == 0.0
+
+
+def test_the_zero_estimator_reports_the_barrier_and_moves_nothing():
+    net = network()
+    loss, stats = barrier_loss(net, batch(DEATHS), barrier_settings(estimator="zero"))
+    assert all(torch.equal(g, torch.zeros_like(g)) for g in gradients(loss, net))
+    assert float(stats["barrier_loss"]) > 0.0
+
+
+def test_descending_the_barrier_lowers_the_probability_of_the_deadly_action():
+    net = network()
+    data = batch(DEATHS)
+    settings = barrier_settings(baseline="none")
+    optimiser = torch.optim.SGD(net.utility.parameters(), lr=0.5)
+
+    def log_prob() -> float:
+        q = net.utility.head.acting_mean(unrolled(net, data))
+        chosen = q.log_softmax(-1).gather(-1, data.actions[..., None]).squeeze(-1)
+        return float(chosen[0, 1].sum())  # the step that ends in the death
+
+    before = log_prob()
+    for _ in range(5):
+        optimiser.zero_grad()
+        barrier_loss(net, data, settings)[0].backward()
+        optimiser.step()
+    assert log_prob() < before - 0.1
+
+
+def estimate(estimator, seed=0, **changes):
+    net = network()
+    settings = barrier_settings(estimator=estimator, **changes)
+    return gradients(barrier_loss(net, batch(DEATHS), settings, seed)[0], net)
+
+
+def largest(grads) -> float:
+    return max(float(g.abs().max()) for g in grads)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("estimator", MOVING)
+def test_every_estimator_moves_the_policy_and_none_does_with_the_gate_closed(estimator):
+    assert largest(estimate(estimator)) > 1e-6
+    assert largest(estimate(estimator, omega=1.0)) == 0.0
+
+
+@pytest.mark.parametrize("weights", ["to_go", "control_variate"])
+def test_the_weights_are_a_choice(weights):
+    assert not same(estimate("score", weights=weights), estimate("score"))
+
+
+def test_to_go_without_a_future_is_myopic():
+    assert same(estimate("score", weights="to_go", to_go_discount=0.0), estimate("score"))
+
+
+@pytest.mark.parametrize("changes", [{"standardise": True}, {"normaliser": "trajectories"}])
+def test_switches_of_scale_reach_the_gradient(changes):
+    assert not same(estimate("score", **changes), estimate("score"))
+
+
+def test_shuffling_is_reproducible_and_keeps_the_weights():
+    assert same(estimate("shuffled", seed=1), estimate("shuffled", seed=1))
+    assert any(not same(estimate("shuffled", seed=s), estimate("score")) for s in range(5))
+    # One transition is left to blame: there is nothing to permute.
+    one = batch([[0, 1, 0, 0], [0, 0, 0, 0]], lengths=(1, 3))
+    net, settings = network(), barrier_settings(baseline="none")
+    both = [
+        gradients(barrier_loss(net, one, settings._replace(estimator=e))[0], net)
+        for e in ("score", "shuffled")
+    ]
+    assert same(*both)
+
+
+def test_the_temperature_follows_the_spread_of_the_utilities():
+    term = BarrierTerm(barrier_settings(temperature="std"), torch.Generator())
+    net, data = network(), batch(DEATHS)
+    first = float(term.loss(net, data)[1]["policy_temperature"])
+    q = net.utility.head.acting_mean(unrolled(net, data))
+    spread = q.var(dim=-1, unbiased=False)[data.alive[:, :-1] & data.mask[..., None]].mean().sqrt()
+    assert first == pytest.approx(float(spread), rel=1e-5)
+    with torch.no_grad():
+        net.utility.head.out.weight *= 3.0
+    second = float(term.loss(net, data)[1]["policy_temperature"])
+    assert first < second < 1.1 * first, "a running mean"
+    again = BarrierTerm(barrier_settings(temperature="std"), torch.Generator())
+    again.set_state(term.get_state())
+    assert float(again.loss(net, data)[1]["policy_temperature"]) == pytest.approx(
+        0.99 * second + 0.01 * 3 * first, rel=0.05
+    )
+
+
+def test_padding_does_not_change_what_a_critic_learns():
+    for name in ("counterfactual", "joint"):
+        net = BARRIER_CRITICS[name](NetworkShape(N, A, O, S), 8)
+        term = BarrierTerm(barrier_settings(estimator="critic"), torch.Generator())
+        data = batch(DEATHS)
+        obs, state = data.obs.clone(), data.state.clone()
+        obs[1, 3], state[1, 3] = 100.0, 100.0
+        plain = term.critic_loss(net, data)[0]
+        assert torch.equal(term.critic_loss(net, data._replace(obs=obs, state=state))[0], plain)
+
+
+def test_counterfactuals_of_the_actions_taken_are_the_prediction():
+    net, data = BARRIER_CRITICS["counterfactual"](NetworkShape(N, A, O, S), 8), batch(DEATHS)
+    every, taken = net.counterfactuals(data), data.actions.unsqueeze(-1)
+    ours = every.gather(-1, taken).squeeze(-1)
+    predicted = net(data)[:, :, None].expand_as(ours)
+    alive = data.alive[:, :-1] & data.mask[..., None]
+    torch.testing.assert_close(ours[alive], predicted[alive])
+
+
+def test_the_penalty_is_subtracted_from_the_reward_of_violating_steps():
+    term = BarrierTerm(barrier_settings(estimator="penalty", penalty=2.0), torch.Generator())
+    data = batch(DEATHS)
+    loss, stats = term.loss(network(), data)
+    assert loss is None
+    assert float(stats["barrier_loss"]) == pytest.approx(0.165)
+    # δ = .275, .55, 0 in the episode with the death, nothing in the other.
+    paid = data.reward - term.reward(data)
+    torch.testing.assert_close(paid, torch.tensor([[0.55, 1.1, 0.0], [0.0, 0.0, 0.0]]))
+    other = BarrierTerm(barrier_settings(), torch.Generator())
+    assert other.reward(data) is data.reward
+
+
+def bandit(arms, generator):
+    """One step, one agent; arm 0 of three kills."""
+    rows = len(arms)
+    ones = torch.ones(rows, 1, dtype=torch.bool)
+    deaths = torch.stack([torch.zeros(rows), (arms == 0).float()], dim=1)
+    return TeamBatch(
+        obs=torch.ones(rows, 2, 1, O),
+        state=torch.rand(rows, 2, S, generator=torch.Generator().manual_seed(0)),
+        avail=torch.ones(rows, 2, 1, 3, dtype=torch.bool),
+        alive=torch.stack([ones, deaths[:, 1:] == 0], dim=1),
+        deaths=deaths,
+        actions=arms.view(rows, 1, 1),
+        behaviour_prob=torch.full((rows, 1, 1), 1 / 3),
+        reward=torch.zeros(rows, 1),
+        terminated=ones,
+        mask=ones,
+    )
+
+
+@pytest.mark.parametrize("estimator", ["score", "critic", "gumbel", "zero", "shuffled"])
+def test_on_a_bandit_every_estimator_shuns_the_deadly_arm_and_no_control_does(estimator):
+    torch.manual_seed(0)
+    shape, generator = NetworkShape(1, 3, O, S), torch.Generator().manual_seed(0)
+    utility = build_utility(shape, hidden_dim=8)
+    net = TeamNetwork(utility, torch.nn.Identity())
+    # The gate is open for all: with one step per episode, those with a death look alike.
+    settings = barrier_settings(estimator=estimator, omega=-1.0)
+    term = BarrierTerm(settings, generator)
+    name = term.estimator.critic
+    judge = name and BARRIER_CRITICS[name](shape, 16)
+    step = torch.optim.Adam(net.utility.parameters(), lr=0.01)
+    learn = judge and torch.optim.Adam(judge.parameters(), lr=0.01)
+
+    def policy(data):
+        return policy_utilities(net, data)[0, 0, 0].softmax(dim=-1).detach()
+
+    before = policy(bandit(torch.zeros(1, dtype=torch.int64), generator))
+    for _ in range(150):
+        arms = torch.multinomial(torch.ones(32, 3), 1, generator=generator).squeeze(1)
+        data = bandit(arms, generator)
+        if judge is not None:
+            learn.zero_grad()
+            term.critic_loss(judge, data)[0].backward()
+            learn.step()
+        step.zero_grad()
+        term.loss(net, data, judge)[0].backward()
+        step.step()
+    after = policy(data)
+    if estimator in ("zero", "shuffled"):
+        assert abs(after[0] - before[0]) < 0.15
+    else:
+        assert after[0] < 0.3 * before[0]
+    if judge is not None:
+        assert float(term.critic_loss(judge, data)[1]["critic_explained_variance"]) > 0.9
