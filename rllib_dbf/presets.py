@@ -106,3 +106,19 @@ for _name, _row in {
     ),
 }.items():
     PRESETS.register(_name)(_row)
+
+
+def preset_table() -> str:
+    """All presets and their parts as a Markdown table; the one in the README."""
+    lines = [
+        "| preset | setting | head | mixer | learns by | actions | barrier | paper |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in PRESETS.items():
+        learns = row.td_loss if row.objective == "td" else f"{row.td_loss}, {row.objective}"
+        actions = row.risk if row.risk == "mean" else f"{row.risk} {row.risk_level:g}"
+        barrier = "" if row.barrier_estimator == "off" else row.barrier_estimator
+        head = row.head if row.n_quantiles == 1 else f"{row.head} × {row.n_quantiles}"
+        cells = (row.title, f"`{name}`", head, row.mixer, learns, actions, barrier, row.paper)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines).replace("|  |", "| |")
