@@ -117,8 +117,11 @@ def preset_table() -> str:
     for name, row in PRESETS.items():
         learns = row.td_loss if row.objective == "td" else f"{row.td_loss}, {row.objective}"
         actions = row.risk if row.risk == "mean" else f"{row.risk} {row.risk_level:g}"
+        if row.action_correction != "off":
+            actions += f", corrected by {row.action_correction}"
         barrier = "" if row.barrier_estimator == "off" else row.barrier_estimator
         head = row.head if row.n_quantiles == 1 else f"{row.head} × {row.n_quantiles}"
+        head += "" if row.input_layer == "linear" else f", {row.input_layer} input"
         cells = (row.title, f"`{name}`", head, row.mixer, learns, actions, barrier, row.paper)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).replace("|  |", "| |")
