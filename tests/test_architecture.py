@@ -81,9 +81,10 @@ def test_import_registers_presets_with_tune() -> None:
 def named_presets(path: Path) -> set[str]:
     """Preset names that stand as string constants in code (docstrings do not count).
 
-    The default preset belongs to `DBFConfig`; a mixer or an objective may be called as the preset
+    The default preset belongs to `DBFConfig`; a mixer, objective or correction may be called as the preset
     that made it known, so lower-case part names in registrations and defaults are not preset names.
     """
+    from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
     from rllib_dbf.nets.mixers import MIXERS
     from rllib_dbf.objectives import OBJECTIVES
     from rllib_dbf.presets import PRESETS
@@ -96,9 +97,8 @@ def named_presets(path: Path) -> set[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    names = {n for n in PRESETS if n not in MIXERS and n not in OBJECTIVES} | {
-        row.title for row in PRESETS.values()
-    }
+    parts = {*MIXERS, *OBJECTIVES, *ACTION_CORRECTIONS}
+    names = {n for n in PRESETS if n not in parts} | {row.title for row in PRESETS.values()}
     return {
         node.value
         for node in ast.walk(tree)
