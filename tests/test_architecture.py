@@ -81,8 +81,8 @@ def test_import_registers_presets_with_tune() -> None:
 def named_presets(path: Path) -> set[str]:
     """Preset names that stand as string constants in code (docstrings do not count).
 
-    The default preset belongs to `DBFConfig`; a mixer, objective or correction may be called as the preset
-    that made it known, so lower-case part names in registrations and defaults are not preset names.
+    The default preset belongs to `DBFConfig`; a mixer, an objective or a correction may be called
+    as the preset that made it known, so names of parts in registrations are not preset names.
     """
     from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
     from rllib_dbf.nets.mixers import MIXERS
