@@ -43,32 +43,33 @@ def always(timestep: float) -> float:
     return 1.0
 
 
-def correct(
-    proposed: Int[ndarray, "B N"],
+Exploration = tuple[Bool[ndarray, "B N"], Int[ndarray, "B N"]]
+
+
+def draw_exploration(
+    avail: Bool[ndarray, "B N A"], epsilon: float, rng: np.random.Generator
+) -> Exploration | None:
+    """Which agents explore, an independent coin each, and a uniform available action for all.
+
+    None, and nothing drawn, where ε is 0.
+    """
+    if epsilon <= 0.0:
+        return None
+    coin = rng.random((2, *avail.shape[:-1]))
+    pick = (coin[1] * avail.sum(axis=-1)).astype(np.int64)
+    return coin[0] < epsilon, (avail.cumsum(axis=-1) <= pick[..., None]).sum(axis=-1)
+
+
+def epsilon_greedy(
     greedy: Int[ndarray, "B N"],
-    scores: Float[ndarray, "B N A"],
     avail: Bool[ndarray, "B N A"],
-    allowed: Bool[ndarray, "B N A"],
+    exploration: Exploration | None,
     epsilon: float,
 ) -> tuple[Int[ndarray, "B N"], Float[ndarray, "B N"]]:
-    """ε-greedy proposals after correction, and the probability of what is executed.
-
-    A proposal that is not allowed, greedy or explored, gives way to the allowed action of
-    greatest score; that action is executed whenever any other proposal is overruled.
-
-    Args:
-        proposed: Actions drawn ε-greedily.
-        greedy: Available actions of greatest score.
-        scores: Of every action, -inf where it is unavailable.
-        avail: Available actions.
-        allowed: A subset of them, at least one per agent.
-        epsilon: Rate with which the proposals explored.
-    """
-    best = np.where(allowed, scores, -np.inf).argmax(axis=-1)
-    kept = np.take_along_axis(allowed, proposed[..., None], axis=-1)[..., 0]
-    executed = np.where(kept, proposed, best)
-    legal = avail.sum(axis=-1)
-    prob = epsilon / legal + (1.0 - epsilon) * (executed == greedy)
-    greedy_fails = ~np.take_along_axis(allowed, greedy[..., None], axis=-1)[..., 0]
-    overruled = epsilon * (legal - allowed.sum(axis=-1)) / legal + (1.0 - epsilon) * greedy_fails
-    return executed, (prob + overruled * (executed == best)).astype(np.float32)
+    """Actions of agents that explore or act greedily, and the probability of each."""
+    if exploration is None:
+        return greedy, np.ones(greedy.shape, np.float32)
+    explores, random = exploration
+    actions = np.where(explores, random, greedy)
+    prob = epsilon / avail.sum(axis=-1) + (1.0 - epsilon) * (actions == greedy)
+    return actions, prob.astype(np.float32)

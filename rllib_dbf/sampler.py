@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamStep, VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
-from rllib_dbf.exploration import correct
+from rllib_dbf.exploration import draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
 
 _SEED_BLOCK = 64  # seeds announced to the environment at a time, so that it may reset in bulk
@@ -104,16 +104,18 @@ class Sampler:
             self._memory,
         )
         scores = np.where(step.avail, scores.numpy(), -np.inf)
-        greedy = scores.argmax(axis=-1)
-        actions, prob = self._explore(greedy, step.avail)
+        epsilon = self.epsilon(self.timestep)
+        exploration = draw_exploration(step.avail, epsilon, self.rng)
+        proposed = greedy = scores.argmax(axis=-1)
         allowed = self.policy.allowed_actions(
             torch.from_numpy(step.obs), torch.from_numpy(step.avail)
         )
+        if allowed is not None:  # exploration goes uncorrected: what is never tried is never learnt
+            greedy = np.where(allowed.numpy(), scores, -np.inf).argmax(axis=-1)
+        actions, prob = epsilon_greedy(greedy, step.avail, exploration, epsilon)
         recorded = actions, prob
-        if allowed is not None:
-            epsilon = self.epsilon(self.timestep)
-            actions, prob = correct(actions, greedy, scores, step.avail, allowed.numpy(), epsilon)
-            recorded = recorded if self._record_proposed else (actions, prob)
+        if self._record_proposed:
+            recorded = epsilon_greedy(proposed, step.avail, exploration, epsilon)
         self._record(step, *recorded)
         step = self.env.step(actions)
         self._rewards[self._rows, self._t] = step.reward
@@ -153,21 +155,6 @@ class Sampler:
         self._actions = np.zeros((envs, limit, n), np.int16)
         self._prob = np.zeros((envs, limit, n), np.float32)
         self._rewards = np.zeros((envs, limit), np.float32)
-
-    def _explore(
-        self, greedy: Int[ndarray, "B N"], avail: Bool[ndarray, "B N A"]
-    ) -> tuple[Int[ndarray, "B N"], Float[ndarray, "B N"]]:
-        """ε-greedy actions and the probability of each."""
-        epsilon = self.epsilon(self.timestep)
-        if epsilon <= 0.0:
-            return greedy, np.ones(greedy.shape, np.float32)
-        legal = avail.sum(axis=-1)
-        coin = self.rng.random((2, *greedy.shape))
-        pick = (coin[1] * legal).astype(np.int64)
-        random = (avail.cumsum(axis=-1) <= pick[..., None]).sum(axis=-1)
-        actions = np.where(coin[0] < epsilon, random, greedy)
-        prob = epsilon / legal + (1.0 - epsilon) * (actions == greedy)
-        return actions, prob.astype(np.float32)
 
     def _record(self, step: TeamStep, actions: ndarray, prob: ndarray) -> None:
         at = (self._rows, self._t)

@@ -6,7 +6,7 @@ import torch
 
 from rllib_dbf.envs import make_env
 from rllib_dbf.evaluation import play_episodes
-from rllib_dbf.exploration import EpsilonSchedule, correct
+from rllib_dbf.exploration import EpsilonSchedule
 from rllib_dbf.nets.utility import Memory
 from rllib_dbf.sampler import Sampler
 
@@ -120,18 +120,16 @@ def test_epsilon_follows_its_points():
     assert EpsilonSchedule(0.1)(7.0) == pytest.approx(0.1)
 
 
-def test_corrected_actions_have_the_probability_with_which_they_are_executed():
+def test_a_correction_overrules_greedy_actions_and_leaves_exploration_alone():
     """Three actions; the greedy 2 is not allowed, so 1, the best allowed one, stands in for it."""
     n, epsilon = 30_000, 0.6
-    rng = np.random.default_rng(0)
-    scores = np.tile([0.0, 1.0, 2.0], (n, 1, 1))
-    avail, allowed = np.ones((n, 1, 3), bool), np.tile([True, True, False], (n, 1, 1))
-    greedy = np.full((n, 1), 2)
-    proposed = np.where(rng.random((n, 1)) < epsilon, rng.integers(0, 3, (n, 1)), greedy)
-    actions, prob = correct(proposed, greedy, scores, avail, allowed, epsilon)
-    assert set(np.unique(actions)) == {0, 1}
-    for action, expected in ((0, 0.2), (1, 0.8)):
-        assert np.mean(actions == action) == pytest.approx(expected, abs=0.01)
-        assert np.allclose(prob[actions == action], expected)
-    kept, same = correct(greedy, greedy, scores, avail, avail, 0.0)
-    assert (kept == greedy).all() and np.allclose(same, 1.0)
+    avail = np.ones((n, 1, 3), bool)
+    exploration = draw_exploration(avail, epsilon, np.random.default_rng(0))
+    proposed, corrected = np.full((n, 1), 2), np.full((n, 1), 1)
+    executed, prob = epsilon_greedy(corrected, avail, exploration, epsilon)
+    for action, expected in ((0, 0.2), (1, 0.6), (2, 0.2)):
+        assert np.mean(executed == action) == pytest.approx(expected, abs=0.01)
+        assert np.allclose(prob[executed == action], expected)
+    wanted, _ = epsilon_greedy(proposed, avail, exploration, epsilon)
+    assert (wanted == executed)[exploration[0]].all()
+    assert draw_exploration(avail, 0.0, np.random.default_rng(0)) is None

@@ -84,3 +84,32 @@ def test_a_heavy_barrier_keeps_the_team_out_of_the_pit_and_a_zero_gradient_does_
     assert with_barrier == 0.0
     assert with_zero > 0.8, "value learning alone takes the short way through the pit"
     assert returns > 9.0
+
+
+HEAVY = {"on_policy_episodes": 32, "beta_b": 150.0}
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "careful"),
+    [
+        ("qbf", {**HEAVY, "barrier_weights": "to_go"}, True),
+        ("qbf", {**HEAVY, "barrier_weights": "control_variate"}, True),
+        ("qbf", {**HEAVY, "barrier_estimator": "critic"}, True),
+        (
+            "qbf",
+            {**HEAVY, "barrier_estimator": "gumbel", "beta_b": 1500.0, "barrier_critic_lr": 0.01},
+            True,
+        ),
+        ("qbf", {"barrier_estimator": "penalty", "barrier_penalty": 20.0}, True),
+        ("qbf", {**HEAVY, "barrier_estimator": "shuffled"}, False),
+        ("dmix", {"action_correction": "cbf", "correction_horizon": 1}, True),
+    ],
+    ids=["to_go", "control_variate", "critic", "gumbel", "penalty", "shuffled", "correction"],
+)
+def test_every_estimator_keeps_the_team_out_of_the_pit_and_shuffled_blame_does_not(
+    preset, settings, careful
+):
+    """Careful is not wise: most of these weights make the team stall, eq. 5 knows no task."""
+    learn = {"epsilon": [(0, 1.0), (6_000, 0.1)], "lr": 2e-3, "omega": 0.0}
+    _, deaths = trained(preset, "toy/pit_corridor", 12_000, **learn, **settings)
+    assert deaths < 0.2 if careful else deaths > 0.8
