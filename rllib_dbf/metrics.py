@@ -36,6 +36,11 @@ PART_METRICS = {
     "critic_explained_variance": "share of the barrier's variance that the critic explains",
     "correction_loss": 'loss of the action correction (with `action_correction="cbf"`)',
     "ruled_out_fraction": "fraction of the available actions that the correction would overrule",
+    "joint_td_loss": "temporal-difference loss of the joint critic (QTRAN, ResQ, ResZ, DRIMA)",
+    "opt_loss": "misfit of the factorised value at greedy joint actions (QTRAN, DRIMA)",
+    "nopt_loss": "misfit of the factorised value at other joint actions (QTRAN)",
+    "residual_mean": "mean residual value, never positive (ResQ, ResZ)",
+    "quantile_loss": "quantile loss of the agents' own returns (RMIX)",
 }
 
 POLICY_LAG_UPDATES = "policy_lag_updates"

@@ -6,7 +6,7 @@ import torch
 
 from rllib_dbf.envs import make_env
 from rllib_dbf.evaluation import play_episodes
-from rllib_dbf.exploration import EpsilonSchedule
+from rllib_dbf.exploration import EpsilonSchedule, draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
 from rllib_dbf.sampler import Sampler
 

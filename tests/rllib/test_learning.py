@@ -102,9 +102,8 @@ HEAVY = {"on_policy_episodes": 32, "beta_b": 150.0}
         ),
         ("qbf", {"barrier_estimator": "penalty", "barrier_penalty": 20.0}, True),
         ("qbf", {**HEAVY, "barrier_estimator": "shuffled"}, False),
-        ("dmix", {"action_correction": "cbf", "correction_horizon": 1}, True),
     ],
-    ids=["to_go", "control_variate", "critic", "gumbel", "penalty", "shuffled", "correction"],
+    ids=["to_go", "control_variate", "critic", "gumbel", "penalty", "shuffled"],
 )
 def test_every_estimator_keeps_the_team_out_of_the_pit_and_shuffled_blame_does_not(
     preset, settings, careful
