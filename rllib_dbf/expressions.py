@@ -43,8 +43,9 @@ def evaluate(text: str, **names: float | int) -> float:
 
 
 def _value(node: ast.AST, names: Mapping[str, float | int]) -> float:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return float(node.value)  # type: ignore[arg-type]
+    value = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
     if isinstance(node, ast.Name):
         return float(names[node.id])
     if isinstance(node, ast.BinOp):

@@ -12,8 +12,8 @@ from rllib_dbf.loss_terms import Taus, TDSettings
 from rllib_dbf.nets.joint import CounterfactualCritic, JointCritic, JointSizes
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.objectives.objective import OBJECTIVES, Objective
-from rllib_dbf.objectives.reading import greedy, read, td_targets
-from rllib_dbf.packing import pack_episodes
+from rllib_dbf.objectives.reading import Reading, greedy, read, td_targets
+from rllib_dbf.packing import Packing, pack_episodes
 from rllib_dbf.team import TeamBatch
 
 
@@ -38,6 +38,33 @@ def _taken(q: Tensor, actions: Tensor) -> Tensor:
     return q.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
+class _Readings(NamedTuple):
+    """What both forms start from, at every state in packed order."""
+
+    packing: Packing
+    avail: Tensor
+    state: Tensor  # normalised
+    online: Reading
+    q: Tensor  # expected utilities of every action
+    best: Tensor  # greedy actions now
+    target: Reading
+    following: Tensor  # greedy actions of the targets
+
+
+def _read(
+    online: TeamNetwork, target: TeamNetwork, batch: TeamBatch, taus: Taus, settings: TDSettings
+) -> _Readings:
+    packing = pack_episodes(batch.mask)
+    avail, state = packing.pack(batch.avail), online.normalised(packing.pack(batch.state))
+    reading = read(online.utility, batch, packing, packing.pack(taus.online))
+    q = reading.scores()
+    best = greedy(q, avail)
+    with torch.no_grad():
+        other = read(target.utility, batch, packing, packing.pack(taus.target))
+        following = best if settings.double_q else greedy(other.scores(), avail)
+    return _Readings(packing, avail, state, reading, q, best, other, following)
+
+
 def qtran_base_loss(
     online: TeamNetwork, target: TeamNetwork, batch: TeamBatch, taus: Taus, settings: TDSettings
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
@@ -48,14 +75,10 @@ def qtran_base_loss(
 
     The critic reads the agents' hidden states with gradient. Mean over played transitions.
     """
-    packing = pack_episodes(batch.mask)
-    avail, state = packing.pack(batch.avail), online.normalised(packing.pack(batch.state))
-    reading = read(online.utility, batch, packing, packing.pack(taus.online))
-    q = reading.scores()
-    best = greedy(q, avail)
+    packing, _, state, reading, q, best, other, following = _read(
+        online, target, batch, taus, settings
+    )
     with torch.no_grad():
-        other = read(target.utility, batch, packing, packing.pack(taus.target))
-        following = best if settings.double_q else greedy(other.scores(), avail)
         values = target.joint(state, other.hidden, following)
         y = td_targets(values.unsqueeze(-1), batch, packing, settings)[:, 0]
     state, hidden, q = (packing.starting(x) for x in (state, reading.hidden, q))
@@ -96,14 +119,10 @@ def qtran_alt_loss(
 
     Mean over played transitions and agents. Each agent's output bootstraps from itself.
     """
-    packing = pack_episodes(batch.mask)
-    avail, state = packing.pack(batch.avail), online.normalised(packing.pack(batch.state))
-    reading = read(online.utility, batch, packing, packing.pack(taus.online))
-    q = reading.scores()
-    best = greedy(q, avail)
+    packing, avail, state, reading, q, best, other, following = _read(
+        online, target, batch, taus, settings
+    )
     with torch.no_grad():
-        other = read(target.utility, batch, packing, packing.pack(taus.target))
-        following = best if settings.double_q else greedy(other.scores(), avail)
         values = _taken(target.joint(state, other.hidden, following), following)
         y = td_targets(values.unsqueeze(-1), batch, packing, settings)[..., 0]  # [M, N]
     state, hidden, q, avail = (packing.starting(x) for x in (state, reading.hidden, q, avail))
