@@ -15,7 +15,7 @@ from rllib_dbf.functional import losses, targets
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.nets.heads import midpoints
 from rllib_dbf.nets.mixers import mixer_penalty
-from rllib_dbf.nets.team_network import TeamNetwork
+from rllib_dbf.nets.team_network import TeamNetwork, unroll_all
 from rllib_dbf.packing import Packing, pack_episodes
 from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch, Utilities
@@ -94,13 +94,15 @@ def td_loss(
     """
     packing = pack_episodes(batch.mask)
     avail, state = packing.pack(batch.avail), packing.pack(batch.state)
-    hidden, head = online.unroll(batch, packing), online.utility.head
+    head = online.utility.head
+    hidden, hidden_target = unroll_all([online.utility, target.utility], batch, packing)
     tau = packing.pack(taus.online)
     phi = head.embed(tau)
     with torch.no_grad():
         q = head.mean(hidden, tau, phi)
         scores = action_scores(head, hidden, tau, q, settings)
-        y = _td_targets(target, batch, packing, scores, packing.pack(taus.target), settings)
+        tau_target = packing.pack(taus.target)
+        y = _td_targets(target, batch, packing, hidden_target, scores, tau_target, settings)
     tau, hidden = packing.starting(tau), packing.starting(hidden)
     actions = packing.pack_steps(batch.actions)
     utilities = Utilities(
@@ -142,13 +144,13 @@ def _td_targets(
     target: TeamNetwork,
     batch: TeamBatch,
     packing: Packing,
+    hidden: Float[Tensor, "P N H"],
     online_scores: Float[Tensor, "P N A"],
     tau: Float[Tensor, "P _ K2"],
     settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
-    hidden, avail = target.unroll(batch, packing), packing.pack(batch.avail)
-    head = target.utility.head
+    head, avail = target.utility.head, packing.pack(batch.avail)
     phi = head.embed(tau)
     q_target = head.mean(hidden, tau, phi)
     own = action_scores(head, hidden, tau, q_target, settings)

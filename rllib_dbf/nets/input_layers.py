@@ -8,7 +8,8 @@ steps at once; `finish` brings in the return quantiles of the step before.
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,18 @@ from torch.utils.checkpoint import checkpoint
 from rllib_dbf.registry import Registry
 
 INPUT_LAYERS: Registry = Registry("input_layer")
+
+SideBySide = Callable[[Float[Tensor, "V R X"], Float[Tensor, "V R M"]], Float[Tensor, "V R H"]]
+
+
+def one_by_one(layers: Sequence[Any]) -> SideBySide:
+    """`finish` of several networks' layers, each on its own rows."""
+
+    def finish(prepared: Tensor, quantiles: Tensor) -> Tensor:
+        rows = zip(layers, prepared, quantiles, strict=True)
+        return torch.stack([layer.finish(x, z) for layer, x, z in rows])
+
+    return finish
 
 
 class AgentInputs(nn.Module):
@@ -120,6 +133,7 @@ class HypernetInput(nn.Module):
     """
 
     uses_quantiles = True
+    side_by_side = staticmethod(one_by_one)
     chunk_rows = 256
 
     def __init__(
@@ -226,3 +240,22 @@ class FactoredHypernetInput(nn.Module):
         bases = prepared.unflatten(-1, (coefficients.shape[-2], -1))  # [*L, C, H]
         # Not a batched matmul: thousands of 1 x C products, four times slower.
         return (coefficients * bases).sum(dim=-2) + self.bias
+
+    @staticmethod
+    def side_by_side(layers: Sequence[FactoredHypernetInput]) -> SideBySide:
+        """`finish` of several networks' layers in one go, under the weights of now; no gradient."""
+        trunks = [[layer.coefficients[0], layer.coefficients[2]] for layer in layers]
+        (w1, b1), (w2, b2) = (
+            (torch.stack([x.weight.t() for x in each]), torch.stack([x.bias for x in each]))
+            for each in cast(Any, zip(*trunks, strict=True))
+        )
+        b1, b2 = b1.unsqueeze(1), b2.unsqueeze(1)
+        bias = torch.stack([layer.bias for layer in layers]).unsqueeze(1)
+
+        def finish(prepared: Tensor, quantiles: Tensor) -> Tensor:
+            features = torch.baddbmm(b1, compressed(quantiles), w1).relu_()
+            coefficients = torch.baddbmm(b2, features, w2).relu_().unsqueeze(-1)
+            bases = prepared.unflatten(-1, (coefficients.shape[-2], -1))
+            return (coefficients * bases).sum(dim=-2).add_(bias)
+
+        return finish

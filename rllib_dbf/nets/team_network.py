@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rllib_dbf.nets.mixers import make_mixer, mixer_penalty
+from rllib_dbf.nets.unrolling import unroll_together
 from rllib_dbf.nets.utility import RecurrentUtility
 from rllib_dbf.packing import Packing
 from rllib_dbf.team import TeamBatch, Utilities
@@ -82,7 +84,15 @@ class TeamNetwork(NamedTuple):
 
 def unroll(utility: RecurrentUtility, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
     """Hidden states of a utility network at every real state, in packed order."""
-    return utility.unroll(
+    return unroll_all([utility], batch, packing)[0]
+
+
+def unroll_all(
+    utilities: Sequence[RecurrentUtility], batch: TeamBatch, packing: Packing
+) -> list[Float[Tensor, "P N H"]]:
+    """Hidden states of alike networks, in packed order; gradients for the first of them only."""
+    return unroll_together(
+        utilities,
         packing.pack(batch.obs),
         packing.pack(last_actions(batch)),
         packing.pack(batch.avail),

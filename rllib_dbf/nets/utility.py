@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from rllib_dbf.nets.gru import GRUTrace, gru_sequence
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPairHead
+from rllib_dbf.nets.unrolling import greedy_quantiles, unroll_together
 
 HEADS.register("qr")(QuantileHead)
 HEADS.register("cvar_qr")(AdaptiveCVaRHead)
@@ -103,33 +102,8 @@ class RecurrentUtility(nn.Module):
         counts: Sequence[int],
         memory: Memory | None = None,
     ) -> Float[Tensor, "P N H"]:
-        """Hidden states of whole episodes, with gradients through all of time.
-
-        The remembered quantiles are detached, so when the input layer reads them a first pass
-        without gradients finds them, and one pass over all steps at once does the rest.
-
-        Args:
-            obs: Observations in packed order (see `Packing`).
-            last_actions: The action before each state, -1 for none.
-            avail: Available actions.
-            counts: Episodes present at each step; `[B] * T` where all are as long.
-            memory: At the start of the episodes; zeros if not given.
-        """
-        agents = obs.shape[1]
-        rows = [count * agents for count in counts]
-        memory = self.initial_memory(rows[0]) if memory is None else memory
-        x = self.input_layer.prepare(self.inputs(obs, last_actions).flatten(0, 1))  # [P N, ·]
-        trace = None
-        if self.uses_quantiles:
-            trace, quantiles = self._replay(x.detach(), avail.flatten(0, 1), rows, memory)
-            if not torch.is_grad_enabled():
-                return trace.states.unflatten(0, (-1, agents))
-            x = self.input_layer.finish(x, quantiles)
-        gru = self.gru
-        projected = F.linear(F.relu(x), gru.weight_ih_l0, gru.bias_ih_l0)
-        weights = (gru.weight_hh_l0, gru.bias_hh_l0)
-        hidden = gru_sequence(projected, memory.hidden, *weights, rows, trace)
-        return hidden.unflatten(0, (-1, agents))
+        """Hidden states of whole episodes, with gradients; see `unroll_together`."""
+        return unroll_together([self], obs, last_actions, avail, counts, memory)[0]
 
     @torch.no_grad()
     def step(
@@ -144,8 +118,8 @@ class RecurrentUtility(nn.Module):
         hidden = self._advance(x, memory)
         quantiles = memory.quantiles
         if self.uses_quantiles:
-            readout = self._quantile_readout()
-            quantiles = self._greedy_quantiles(hidden, avail.flatten(0, 1), readout)
+            greedy = greedy_quantiles([self])
+            quantiles = greedy(hidden[None], avail.flatten(0, 1), None)[0]
         return hidden.view(obs.shape[0], obs.shape[1], -1), Memory(hidden, quantiles)
 
     def _advance(self, x: Tensor, memory: Memory) -> Tensor:
@@ -154,44 +128,3 @@ class RecurrentUtility(nn.Module):
         return torch.gru_cell(
             x, memory.hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
         )
-
-    @torch.no_grad()
-    def _replay(
-        self, x: Tensor, avail: Tensor, rows: Sequence[int], memory: Memory
-    ) -> tuple[GRUTrace, Tensor]:
-        """Every step of the GRU, and the quantiles on entering each, [P N, M]."""
-        gru, readout = self.gru, self._quantile_readout()
-        trace = GRUTrace(memory.hidden, gru.weight_hh_l0, gru.bias_hh_l0, rows)
-        quantiles = memory.quantiles.new_empty(len(x), self.n_memory_quantiles)
-        entering = quantiles.split(trace.counts)
-        entering[0].copy_(memory.quantiles)
-        upcoming = [*entering[1:], None]
-        for x_t, avail_t, z, after in zip(
-            x.split(trace.counts), avail.split(trace.counts), entering, upcoming, strict=True
-        ):
-            inputs = self.input_layer.finish(x_t, z).relu_()
-            hidden = trace.step(F.linear(inputs, gru.weight_ih_l0, gru.bias_ih_l0))
-            if after is not None:
-                kept = len(after)  # episodes that go on
-                self._greedy_quantiles(hidden[:kept], avail_t[:kept], readout, out=after)
-        return trace, quantiles
-
-    def _quantile_readout(self) -> tuple[Tensor, Tensor]:
-        """φ at the remembered fractions, [H, M], and the weights that give mean returns, [H, A]."""
-        phi = self.head.embed(self.memory_tau)  # [M, H]
-        return phi.t(), (self.head.out.weight * phi.mean(dim=0)).t()
-
-    def _greedy_quantiles(
-        self,
-        hidden: Tensor,
-        avail: Tensor,
-        readout: tuple[Tensor, Tensor],
-        out: Tensor | None = None,
-    ) -> Tensor:
-        """Quantiles of the available action of greatest mean, [R, M]."""
-        phi, mean_weight = readout
-        weight, bias = self.head.out.weight, self.head.out.bias
-        scores = torch.addmm(bias, hidden, mean_weight)
-        action = scores.masked_fill_(~avail, -torch.inf).argmax(dim=-1)
-        weighted = weight.index_select(0, action).mul_(hidden)
-        return torch.addmm(bias.index_select(0, action).unsqueeze(-1), weighted, phi, out=out)
