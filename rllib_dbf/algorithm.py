@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -21,6 +20,7 @@ from ray.rllib.utils.metrics import (
     TIMERS,
 )
 
+from rllib_dbf.collector import Collector
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.metrics import POLICY_LAG_UPDATES
@@ -59,6 +59,7 @@ class DBF(Algorithm):
         )
         self._env_steps_sampled = 0
         self._updates_made = 0
+        self._collector = Collector(self.env_runner_group, self.learner_group, self.config)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="collect")
 
     def _task_spec(self) -> Any:
@@ -81,29 +82,32 @@ class DBF(Algorithm):
         """
         target = min(_STEPS_PER_TRAINING_STEP, self.config.min_sample_timesteps_per_iteration or 1)
         played, last = 0, False
-        episodes = self._wait_for(self._collect)
+        episodes = self._wait_for(self._prepare())
         while episodes:  # none: no runner delivered; never learn on without new data
-            self.replay.add(episodes)
-            steps = sum(e.env_steps() for e in episodes)
-            self._env_steps_sampled += steps
-            played += steps
+            played += sum(e.env_steps() for e in episodes)
             last = played >= target
             if last or not self.config.overlaps:
-                self._learn(last)
-                self._pass_weights_on()
-                episodes = [] if last else self._wait_for(self._collect)
+                self._learn_from(episodes, last)
+                episodes = [] if last else self._wait_for(self._prepare())
             else:
-                episodes = self._collect_while_learning()
-                self._pass_weights_on()
+                episodes = self._collect_while_learning_from(episodes)
+        self._pass_weights_on()
         if last:
             self._log_runner_metrics()
 
-    def _collect_while_learning(self) -> list[TeamEpisode]:
+    def _prepare(self) -> Callable[[], list[TeamEpisode]]:
+        """What plays the next episodes by the weights of now, when called."""
+        config = self.config
+        wanted = config.episodes_per_update * (config.overlap_updates if config.overlaps else 1)
+        with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
+            return self._collector.prepare(wanted, self._env_steps_sampled)
+
+    def _collect_while_learning_from(self, episodes: list[TeamEpisode]) -> list[TeamEpisode]:
         """Update from the episodes at hand while the next are played: runners see old weights."""
         updates = self._updates_made
-        upcoming = self._background.submit(self._collect)
+        upcoming = self._background.submit(self._prepare())
         try:
-            self._learn(last=False)
+            self._learn_from(episodes, last=False)
         finally:
             wait([upcoming])  # nothing may be under way when an error leaves this method
         lag = self._updates_made - updates
@@ -114,26 +118,15 @@ class DBF(Algorithm):
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             return episodes()
 
-    def _collect(self) -> list[TeamEpisode]:
-        """`episodes_per_update` episodes, shared out over the runners."""
-        wanted = self.config.episodes_per_update
-        group = self.env_runner_group
-        healthy = group.num_healthy_remote_workers()
-        if group.num_remote_env_runners() == 0:
-            return self.env_runner.sample(num_episodes=wanted)
-        share = -(-wanted // max(1, healthy))
-        results = group.foreach_env_runner(
-            "sample",
-            kwargs={"num_episodes": share},
-            local_env_runner=False,
-            timeout_seconds=self.config.sample_timeout_s,
-        )
-        return [episode for episodes in results for episode in episodes]
-
-    def _learn(self, last: bool) -> None:
-        """Make the updates that the collected episodes pay for."""
-        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
-            self._make_updates(last)
+    def _learn_from(self, episodes: list[TeamEpisode], last: bool) -> None:
+        """Store episodes, an update's worth at a time, and make the updates they pay for."""
+        per_update = self.config.episodes_per_update
+        for i in range(0, len(episodes), per_update):
+            arrived = episodes[i : i + per_update]
+            self.replay.add(arrived)
+            self._env_steps_sampled += sum(e.env_steps() for e in arrived)
+            with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+                self._make_updates(last and i + per_update >= len(episodes))
 
     def _make_updates(self, last: bool) -> None:
         config, replay = self.config, self.replay
@@ -169,28 +162,7 @@ class DBF(Algorithm):
     def _pass_weights_on(self) -> None:
         """Give runners the new weights and the step count that ε follows."""
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            self._send_weights()
-
-    def _send_weights(self) -> None:
-        group, runner = self.env_runner_group, cast(TeamEnvRunner, self.env_runner)
-        if group.num_remote_env_runners() == 0 and self.learner_group.is_local:
-            learner = self.learner_group._learner
-            runner.module.copy_weights_from(learner.module[DEFAULT_MODULE_ID])
-            runner.sampler.timestep = float(self._env_steps_sampled)
-            return
-        component = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
-        state = self.learner_group.get_state(components=component, inference_only=True)
-        state = state[COMPONENT_LEARNER]
-        state[NUM_ENV_STEPS_SAMPLED_LIFETIME] = self._env_steps_sampled
-        if group.num_remote_env_runners() == 0:
-            runner.set_state(state)
-            return
-        group.foreach_env_runner(
-            "set_state",
-            kwargs={"state": state},
-            local_env_runner=False,
-            timeout_seconds=self.config.sample_timeout_s,
-        )
+            self._collector.pass_weights_on(self._env_steps_sampled)
 
     def _log_runner_metrics(self) -> None:
         group = self.env_runner_group

@@ -79,6 +79,7 @@ class DBFConfig(BarrierConfig):
         self.epsilon: float | list = [(0, 1.0), (50_000, 0.05)]
         self.batch_episodes, self.episodes_per_update = 32, 8
         self.overlap_sampling: bool | None = None
+        self.overlap_updates = 4
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
         self._set_barrier_defaults()
@@ -111,6 +112,7 @@ class DBFConfig(BarrierConfig):
         batch_episodes: int = NotProvided,
         episodes_per_update: int = NotProvided,
         overlap_sampling: bool | None = NotProvided,
+        overlap_updates: int = NotProvided,
         learning_starts: int = NotProvided,
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
@@ -155,6 +157,9 @@ class DBFConfig(BarrierConfig):
                 plays is then one collection's updates old. None: with remote runners only (in
                 one process the two compete for the interpreter and gain nothing). Reproducible
                 on and off, not equal.
+            overlap_updates: Updates made while the next episodes are played, at least 1: so many
+                times `episodes_per_update` episodes are collected at a time. More of them cost
+                less communication; the policy that plays is at most twice as many updates old.
             learning_starts: Episodes collected before the first update.
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
@@ -52,3 +53,35 @@ class TeamEpisode:
             "survivors": int(self.alive[-1].sum()),
             "illegal_actions": self.illegal_actions,
         }
+
+
+class EpisodeBundle(NamedTuple):
+    """Several episodes as a few long arrays: cheap to send to another process."""
+
+    fields: dict[str, ndarray]  # of all episodes, one after the other
+    steps: list[int]  # L of each
+    facts: list[dict[str, Any]]  # of each, what is no array
+
+    @classmethod
+    def of(cls, episodes: list[TeamEpisode]) -> EpisodeBundle:
+        """Put episodes (at least one) together; copies them."""
+        names = _OF_STATES + _OF_STEPS
+        fields = {n: np.concatenate([getattr(e, n) for e in episodes]) for n in names}
+        facts = [{name: getattr(e, name) for name in _FACTS} for e in episodes]
+        return cls(fields, [len(e) for e in episodes], facts)
+
+    def episodes(self) -> list[TeamEpisode]:
+        """The episodes; their arrays are views of the bundle's."""
+        ends = np.cumsum(self.steps)[:-1]
+        starts = dict.fromkeys(_OF_STEPS, ends)
+        starts |= {name: ends + np.arange(1, len(ends) + 1) for name in _OF_STATES}
+        parts = {name: np.split(array, starts[name]) for name, array in self.fields.items()}
+        return [
+            TeamEpisode(**{name: part[i] for name, part in parts.items()}, **facts)
+            for i, facts in enumerate(self.facts)
+        ]
+
+
+_OF_STATES = ("obs", "state", "avail", "alive", "deaths")
+_OF_STEPS = ("actions", "behaviour_prob", "reward")
+_FACTS = ("terminated", "truncated", "outcome", "seed", "illegal_actions")

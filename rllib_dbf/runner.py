@@ -30,7 +30,7 @@ from ray.rllib.utils.metrics import (
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.envs import make_env
 from rllib_dbf.envs.team_env import TeamSpec, VectorTeamEnv
-from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.episode import EpisodeBundle, TeamEpisode
 from rllib_dbf.evaluation import play_episodes
 from rllib_dbf.exploration import EpisodeSeeds, EpsilonSchedule, always, never
 from rllib_dbf.metrics import log_episodes
@@ -129,6 +129,12 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
             )
         self._new_episodes += episodes
         return episodes
+
+    def collect(self, num_episodes: int, state: dict[str, Any] | None = None) -> EpisodeBundle:
+        """`set_state` and `sample` in one call, with the episodes put together for the journey."""
+        if state is not None:
+            self.set_state(state)
+        return EpisodeBundle.of(self.sample(num_episodes=num_episodes))
 
     def _train(
         self,

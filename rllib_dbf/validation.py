@@ -25,6 +25,7 @@ _POSITIVE = (
     "n_target_quantiles",
     "batch_episodes",
     "episodes_per_update",
+    "overlap_updates",
     "learning_starts",
     "target_update_interval",
     "replay_capacity",

@@ -1,0 +1,85 @@
+"""Getting episodes from the runners, and weights to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
+
+from rllib_dbf.config import DBFConfig
+from rllib_dbf.episode import EpisodeBundle, TeamEpisode
+from rllib_dbf.runner import TeamEnvRunner
+
+
+class Collector:
+    """Asks the local runner, or all remote ones, for whole episodes.
+
+    Remote runners get the weights with the question and answer with bundles of long arrays: one
+    call a runner and collection, because a call costs as much as an update's forward pass.
+
+    Args:
+        runners: The training runners.
+        learners: Whose weights play.
+        config: Says how long a runner may take.
+    """
+
+    def __init__(self, runners: EnvRunnerGroup, learners: LearnerGroup, config: DBFConfig) -> None:
+        self._runners, self._learners, self._config = runners, learners, config
+
+    def prepare(self, episodes: int, env_steps: int) -> Callable[[], list[TeamEpisode]]:
+        """Take the weights as they are now; what is returned plays by them when called.
+
+        Args:
+            episodes: How many to play; remote runners share them out and round up.
+            env_steps: Team steps sampled so far, which ε follows.
+
+        Returns:
+            May be called in another thread while the learner goes on. Its result is empty if no
+            runner delivered.
+        """
+        if self._remote:
+            state = self._acting_state(env_steps)
+            return lambda: self._play_remotely(episodes, state)
+        self.pass_weights_on(env_steps)
+        local = cast(TeamEnvRunner, self._runners.local_env_runner)
+        return lambda: local.sample(num_episodes=episodes)
+
+    def pass_weights_on(self, env_steps: int) -> None:
+        """Give the runners the learner's weights now."""
+        local: Any = self._runners.local_env_runner
+        if self._remote:
+            self._ask("set_state", {"state": self._acting_state(env_steps)})
+        elif self._learners.is_local:
+            learner: Any = self._learners._learner
+            local.module.copy_weights_from(learner.module[DEFAULT_MODULE_ID])
+            local.sampler.timestep = float(env_steps)
+        else:
+            local.set_state(self._acting_state(env_steps))
+
+    @property
+    def _remote(self) -> bool:
+        return self._runners.num_remote_env_runners() > 0
+
+    def _acting_state(self, env_steps: int) -> dict[str, Any]:
+        component = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+        state = self._learners.get_state(components=component, inference_only=True)
+        state = state[COMPONENT_LEARNER]
+        state[NUM_ENV_STEPS_SAMPLED_LIFETIME] = env_steps
+        return state
+
+    def _play_remotely(self, episodes: int, state: dict[str, Any]) -> list[TeamEpisode]:
+        share = -(-episodes // max(1, self._runners.num_healthy_remote_workers()))
+        bundles: list[EpisodeBundle] = self._ask("collect", {"num_episodes": share, "state": state})
+        return [episode for bundle in bundles for episode in bundle.episodes()]
+
+    def _ask(self, method: str, kwargs: dict[str, Any]) -> list[Any]:
+        return self._runners.foreach_env_runner(
+            method,
+            kwargs=kwargs,
+            local_env_runner=False,
+            timeout_seconds=self._config.sample_timeout_s,
+        )
