@@ -22,7 +22,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_dbf.collector import Collector
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.episode import EpisodeBundle
 from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.replay import EpisodeReplay
@@ -84,25 +84,25 @@ class DBF(Algorithm):
         played, last = 0, False
         episodes = self._wait_for(self._prepare())
         while episodes:  # none: no runner delivered; never learn on without new data
-            played += sum(e.env_steps() for e in episodes)
+            played += sum(episodes.steps)
             last = played >= target
             if last or not self.config.overlaps:
                 self._learn_from(episodes, last)
-                episodes = [] if last else self._wait_for(self._prepare())
+                episodes = None if last else self._wait_for(self._prepare())
             else:
                 episodes = self._collect_while_learning_from(episodes)
         self._pass_weights_on()
         if last:
             self._log_runner_metrics()
 
-    def _prepare(self) -> Callable[[], list[TeamEpisode]]:
+    def _prepare(self) -> Callable[[], EpisodeBundle | None]:
         """What plays the next episodes by the weights of now, when called."""
         config = self.config
         wanted = config.episodes_per_update * (config.overlap_updates if config.overlaps else 1)
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             return self._collector.prepare(wanted, self._env_steps_sampled)
 
-    def _collect_while_learning_from(self, episodes: list[TeamEpisode]) -> list[TeamEpisode]:
+    def _collect_while_learning_from(self, episodes: EpisodeBundle) -> EpisodeBundle | None:
         """Update from the episodes at hand while the next are played: runners see old weights."""
         updates = self._updates_made
         upcoming = self._background.submit(self._prepare())
@@ -114,17 +114,17 @@ class DBF(Algorithm):
         self.metrics.log_value(POLICY_LAG_UPDATES, lag, window=100)
         return self._wait_for(upcoming.result)
 
-    def _wait_for(self, episodes: Callable[[], list[TeamEpisode]]) -> list[TeamEpisode]:
+    def _wait_for(self, episodes: Callable[[], EpisodeBundle | None]) -> EpisodeBundle | None:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
             return episodes()
 
-    def _learn_from(self, episodes: list[TeamEpisode], last: bool) -> None:
+    def _learn_from(self, episodes: EpisodeBundle, last: bool) -> None:
         """Store episodes, an update's worth at a time, and make the updates they pay for."""
         per_update = self.config.episodes_per_update
         for i in range(0, len(episodes), per_update):
-            arrived = episodes[i : i + per_update]
+            arrived = episodes.part(i, i + per_update)
             self.replay.add(arrived)
-            self._env_steps_sampled += sum(e.env_steps() for e in arrived)
+            self._env_steps_sampled += sum(arrived.steps)
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
                 self._make_updates(last and i + per_update >= len(episodes))
 
@@ -183,6 +183,7 @@ class DBF(Algorithm):
         """RLlib's state plus the counters and the generator of the replay."""
         state = super().get_state(*args, **kwargs)
         state["team"] = {
+            "runners": self._collector.runner_states(),
             "replay_rng": self._replay_rng.bit_generator.state,
             "env_steps_sampled": self._env_steps_sampled,
             "updates_made": self._updates_made,
@@ -197,6 +198,7 @@ class DBF(Algorithm):
             self._replay_rng.bit_generator.state = state["team"]["replay_rng"]
             self._env_steps_sampled = state["team"]["env_steps_sampled"]
             self._updates_made = state["team"]["updates_made"]
+            self._collector.restore_runners(state["team"].get("runners", []))
 
     @override(Algorithm)
     def save_to_path(self, path: Any = None, **kwargs: Any) -> str:

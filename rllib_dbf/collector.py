@@ -11,7 +11,7 @@ from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.episode import EpisodeBundle, TeamEpisode
+from rllib_dbf.episode import EpisodeBundle
 from rllib_dbf.runner import TeamEnvRunner
 
 
@@ -30,7 +30,7 @@ class Collector:
     def __init__(self, runners: EnvRunnerGroup, learners: LearnerGroup, config: DBFConfig) -> None:
         self._runners, self._learners, self._config = runners, learners, config
 
-    def prepare(self, episodes: int, env_steps: int) -> Callable[[], list[TeamEpisode]]:
+    def prepare(self, episodes: int, env_steps: int) -> Callable[[], EpisodeBundle | None]:
         """Take the weights as they are now; what is returned plays by them when called.
 
         Args:
@@ -38,7 +38,7 @@ class Collector:
             env_steps: Team steps sampled so far, which ε follows.
 
         Returns:
-            May be called in another thread while the learner goes on. Its result is empty if no
+            May be called in another thread while the learner goes on. Its result is None if no
             runner delivered.
         """
         if self._remote:
@@ -46,7 +46,7 @@ class Collector:
             return lambda: self._play_remotely(episodes, state)
         self.pass_weights_on(env_steps)
         local = cast(TeamEnvRunner, self._runners.local_env_runner)
-        return lambda: local.sample(num_episodes=episodes)
+        return lambda: local.collect(episodes)
 
     def pass_weights_on(self, env_steps: int) -> None:
         """Give the runners the learner's weights now."""
@@ -60,6 +60,22 @@ class Collector:
         else:
             local.set_state(self._acting_state(env_steps))
 
+    def runner_states(self) -> list[dict[str, Any]]:
+        """Running episodes, generators and counters of every remote runner.
+
+        RLlib saves those of the local runner, and weights, itself.
+        """
+        if not self._remote:
+            return []
+        return self._ask("get_state", {"not_components": [COMPONENT_RL_MODULE]})
+
+    def restore_runners(self, states: list[dict[str, Any]]) -> None:
+        """Give what `runner_states` returned to the runners of the same number."""
+        present = self._runners.healthy_env_runner_ids()
+        for state in states:
+            if state["worker_index"] in present:
+                self._ask("set_state", {"state": state}, [state["worker_index"]])
+
     @property
     def _remote(self) -> bool:
         return self._runners.num_remote_env_runners() > 0
@@ -71,15 +87,18 @@ class Collector:
         state[NUM_ENV_STEPS_SAMPLED_LIFETIME] = env_steps
         return state
 
-    def _play_remotely(self, episodes: int, state: dict[str, Any]) -> list[TeamEpisode]:
+    def _play_remotely(self, episodes: int, state: dict[str, Any]) -> EpisodeBundle | None:
         share = -(-episodes // max(1, self._runners.num_healthy_remote_workers()))
         bundles: list[EpisodeBundle] = self._ask("collect", {"num_episodes": share, "state": state})
-        return [episode for bundle in bundles for episode in bundle.episodes()]
+        return EpisodeBundle.join(bundles) if bundles else None
 
-    def _ask(self, method: str, kwargs: dict[str, Any]) -> list[Any]:
+    def _ask(
+        self, method: str, kwargs: dict[str, Any], numbers: list[int] | None = None
+    ) -> list[Any]:
         return self._runners.foreach_env_runner(
             method,
             kwargs=kwargs,
+            remote_worker_ids=numbers,
             local_env_runner=False,
             timeout_seconds=self._config.sample_timeout_s,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Integer
@@ -55,33 +54,43 @@ class TeamEpisode:
         }
 
 
-class EpisodeBundle(NamedTuple):
-    """Several episodes as a few long arrays: cheap to send to another process."""
+@dataclass(slots=True)
+class EpisodeBundle:
+    """Several episodes as a few long arrays: cheap to send, and to store."""
 
     fields: dict[str, ndarray]  # of all episodes, one after the other
     steps: list[int]  # L of each
-    facts: list[dict[str, Any]]  # of each, what is no array
+    terminated: list[bool]  # of each
 
     @classmethod
     def of(cls, episodes: list[TeamEpisode]) -> EpisodeBundle:
         """Put episodes (at least one) together; copies them."""
-        names = _OF_STATES + _OF_STEPS
-        fields = {n: np.concatenate([getattr(e, n) for e in episodes]) for n in names}
-        facts = [{name: getattr(e, name) for name in _FACTS} for e in episodes]
-        return cls(fields, [len(e) for e in episodes], facts)
+        fields = {n: np.concatenate([getattr(e, n) for e in episodes]) for n in FIELDS}
+        return cls(fields, [len(e) for e in episodes], [e.terminated for e in episodes])
 
-    def episodes(self) -> list[TeamEpisode]:
-        """The episodes; their arrays are views of the bundle's."""
-        ends = np.cumsum(self.steps)[:-1]
-        starts = dict.fromkeys(_OF_STEPS, ends)
-        starts |= {name: ends + np.arange(1, len(ends) + 1) for name in _OF_STATES}
-        parts = {name: np.split(array, starts[name]) for name, array in self.fields.items()}
-        return [
-            TeamEpisode(**{name: part[i] for name, part in parts.items()}, **facts)
-            for i, facts in enumerate(self.facts)
-        ]
+    @classmethod
+    def join(cls, bundles: list[EpisodeBundle]) -> EpisodeBundle:
+        """All episodes of several bundles (at least one)."""
+        if len(bundles) == 1:
+            return bundles[0]
+        fields = {n: np.concatenate([b.fields[n] for b in bundles]) for n in FIELDS}
+        steps = [length for bundle in bundles for length in bundle.steps]
+        return cls(fields, steps, [ended for bundle in bundles for ended in bundle.terminated])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def part(self, start: int, stop: int) -> EpisodeBundle:
+        """Some of the episodes, as views."""
+        stop = min(stop, len(self))
+        before, steps = sum(self.steps[:start]), self.steps[start:stop]
+        of_steps = slice(before, before + sum(steps))
+        of_states = slice(before + start, before + start + sum(steps) + len(steps))
+        fields = {name: self.fields[name][of_states] for name in STATE_FIELDS}
+        fields |= {name: self.fields[name][of_steps] for name in STEP_FIELDS}
+        return EpisodeBundle(fields, steps, self.terminated[start:stop])
 
 
-_OF_STATES = ("obs", "state", "avail", "alive", "deaths")
-_OF_STEPS = ("actions", "behaviour_prob", "reward")
-_FACTS = ("terminated", "truncated", "outcome", "seed", "illegal_actions")
+STATE_FIELDS = ("obs", "state", "avail", "alive", "deaths")
+STEP_FIELDS = ("actions", "behaviour_prob", "reward")
+FIELDS = STATE_FIELDS + STEP_FIELDS

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.episode import STATE_FIELDS, STEP_FIELDS, EpisodeBundle, TeamEpisode
 from rllib_dbf.team import TeamBatch
 
 # Reserve address space without committing memory: rows cost RAM only once they are written.
@@ -61,17 +61,32 @@ class EpisodeReplay:
     def _bytes_per_row(self) -> int:
         return sum(a.nbytes // len(a) for a in self._fields.values())
 
-    def add(self, episodes: list[TeamEpisode]) -> None:
+    def add(self, episodes: EpisodeBundle | list[TeamEpisode]) -> None:
         """Store finished episodes; the oldest make room."""
-        for episode in episodes:
-            if not self._fields:
-                self._allocate(episode)
+        if not isinstance(episodes, EpisodeBundle):
+            if not episodes:
+                return
+            episodes = EpisodeBundle.of(episodes)
+        # So many at a time that none makes room for one that came with it.
+        for i in range(0, len(episodes), self.capacity):
+            self._add(episodes.part(i, i + self.capacity))
+
+    def _add(self, bundle: EpisodeBundle) -> None:
+        if not self._fields:
+            self._allocate(bundle)
+        taken = []
+        for length, terminated in zip(bundle.steps, bundle.terminated, strict=True):
             while len(self._episodes) >= self.capacity:
                 self._free.append(self._episodes.popleft().rows)
-            rows = self._take_rows(len(episode) + 1)
-            self._write(rows, episode)
-            self._episodes.append(_StoredEpisode(rows, episode.terminated))
-            self.episodes_added += 1
+            rows = self._take_rows(length + 1)
+            taken.append(rows)
+            self._episodes.append(_StoredEpisode(rows, terminated))
+        self.episodes_added += len(bundle)
+        of_states = np.concatenate(taken)
+        of_steps = np.concatenate([rows[:-1] for rows in taken])
+        for names, rows in ((STATE_FIELDS, of_states), (STEP_FIELDS, of_steps)):
+            for name in names:
+                self._fields[name][rows] = bundle.fields[name]
 
     def sample(self, n: int, rng: Generator) -> TeamBatch:
         """`n` episodes drawn uniformly without replacement, trimmed to the longest of them.
@@ -133,11 +148,10 @@ class EpisodeReplay:
                 }
             )
 
-    def _allocate(self, episode: TeamEpisode) -> None:
-        small = np.uint8 if episode.avail.shape[-1] <= 256 else np.int16
+    def _allocate(self, bundle: EpisodeBundle) -> None:
+        small = np.uint8 if bundle.fields["avail"].shape[-1] <= 256 else np.int16
         types = {"deaths": np.int16, "actions": small}
-        for name in _STATE_FIELDS + _STEP_FIELDS:
-            array = getattr(episode, name)
+        for name, array in bundle.fields.items():
             self._fields[name] = self._reserve(array.shape[1:], types.get(name, array.dtype))
         self._fields["avail"][0, ..., 0] = True
 
@@ -163,12 +177,6 @@ class EpisodeReplay:
             self._used_rows += missing
         return np.concatenate(taken) if len(taken) > 1 else taken[0]
 
-    def _write(self, rows: np.ndarray, episode: TeamEpisode) -> None:
-        for name in _STATE_FIELDS:
-            self._fields[name][rows] = getattr(episode, name)
-        for name in _STEP_FIELDS:
-            self._fields[name][rows[:-1]] = getattr(episode, name)
-
     def _gather(self, episodes: list[_StoredEpisode]) -> TeamBatch:
         lengths = np.array([len(e.rows) - 1 for e in episodes])
         longest = int(lengths.max())
@@ -181,12 +189,8 @@ class EpisodeReplay:
         ended[torch.arange(len(episodes)), torch.from_numpy(lengths - 1)] = torch.tensor(
             [e.terminated for e in episodes]
         )
-        state = {n: torch.from_numpy(self._fields[n][index]) for n in _STATE_FIELDS}
-        step = {n: torch.from_numpy(self._fields[n][steps]) for n in _STEP_FIELDS}
+        state = {n: torch.from_numpy(self._fields[n][index]) for n in STATE_FIELDS}
+        step = {n: torch.from_numpy(self._fields[n][steps]) for n in STEP_FIELDS}
         state["deaths"] = state["deaths"].float()
         step["actions"] = step["actions"].long()
         return TeamBatch(**state, **step, terminated=ended, mask=mask)
-
-
-_STATE_FIELDS = ("obs", "state", "avail", "alive", "deaths")
-_STEP_FIELDS = ("actions", "behaviour_prob", "reward")

@@ -230,7 +230,10 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Weights, counters, and (where the env allows it) all running episodes and generators."""
-        state: dict[str, Any] = {WEIGHTS_SEQ_NO: self._weights_seq_no}
+        state: dict[str, Any] = {
+            WEIGHTS_SEQ_NO: self._weights_seq_no,
+            "worker_index": self.worker_index or 0,
+        }
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
             state[COMPONENT_RL_MODULE] = {DEFAULT_MODULE_ID: self.module.get_state(**kwargs)}
         if self._check_component("sampler", components, not_components) and self.sampler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import typer
@@ -17,10 +18,14 @@ def show(experiment: Experiment, *, as_json: bool) -> None:
     Raises:
         CommandError: As training would.
     """
-    from rllib_dbf.cli.running import load_ray
+    from rllib_dbf.cli.running import idle_core_settings, load_ray, spreads
 
     load_ray(verbose=0)
-    config, given, _ = resolve(experiment)
+    config, given, searched = resolve(experiment)
+    if spreads(experiment, searched) and not os.environ.get("RAY_ADDRESS"):
+        chosen = {*given, *experiment.base_changes}
+        found = idle_core_settings(config, chosen, os.cpu_count() or 1)
+        given = given | {name: Given(value, "idle cores") for name, value in found.items()}
     rows = _rows(experiment, config, given)
     if as_json:
         typer.echo(json.dumps({"name": experiment.name or None, "values": rows}, default=str))

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,13 +59,24 @@ def run_all(experiments: list[tuple[Experiment, Path]], options: RunOptions) -> 
     for (experiment, directory), (config, given, searched) in zip(
         experiments, resolved, strict=True
     ):
-        alone = experiment.num_samples == 1 and not searched
-        if experiment.algorithm.is_team and alone and "num_cpus_for_main_process" not in given:
-            _take_idle_cores(config)
+        if spreads(experiment, searched):
+            chosen = {*given, *experiment.base_changes}
+            config.update_from_dict(idle_core_settings(config, chosen, _cores()))
         codes.append(_run(experiment, directory, config, searched, options))
         if codes[-1] == INTERRUPTED:
             break
     return max(codes)
+
+
+def spreads(experiment: Experiment, searched: dict[str, Any]) -> bool:
+    """Whether the experiment is one team trial, which may have all cores to itself."""
+    return experiment.algorithm.is_team and experiment.num_samples == 1 and not searched
+
+
+def _cores() -> int:
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
 
 
 def load_ray(verbose: int) -> None:
@@ -100,16 +112,19 @@ def start_ray(verbose: int) -> None:
     ray.init(**options)
 
 
-def _take_idle_cores(config: Any) -> None:
-    """Let a lone trial compute on the cores that no runner needs; two are 1.4 times one.
+def idle_core_settings(config: Any, given: Collection[str], cores: int) -> dict[str, int]:
+    """How a lone trial spreads over the cores: sampling in a process of its own, then threads.
 
-    Ray gives a trial as many Torch threads as it reserves cores.
+    Ray gives a trial as many Torch threads as it reserves cores. What was given stands.
     """
-    import ray
-
-    runners = config.num_env_runners + (config.evaluation_num_env_runners or 0)
-    idle = int(ray.cluster_resources().get("CPU", 1)) - runners
-    config.resources(num_cpus_for_main_process=max(1, min(idle, _MOST_CORES)))
+    settings: dict[str, int] = {}
+    runners = config.num_env_runners
+    if "num_env_runners" not in given and runners == 0 and cores > 1:
+        settings["num_env_runners"] = runners = 1
+    if "num_cpus_for_main_process" not in given:
+        idle = cores - runners - (config.evaluation_num_env_runners or 0)
+        settings["num_cpus_for_main_process"] = max(1, min(idle, _MOST_CORES))
+    return settings
 
 
 _MOST_CORES = 4  # a team's networks are small; more threads wait for each other

@@ -103,9 +103,11 @@ def compressed(quantiles: Float[Tensor, "*L M"]) -> Float[Tensor, "*L M"]:
     """asinh, entry by entry: linear near zero, logarithmic beyond a few units.
 
     A generated weight scales with what generates it, and returns grow from 0 to 20 while a team
-    learns: fed as they are, they blow the input layer up midway.
+    learns: fed as they are, they blow the input layer up midway. Written out, because PyTorch's
+    asinh takes ten times as long as its logarithm.
     """
-    return quantiles.asinh()
+    size = quantiles.abs()
+    return torch.copysign((size + (size.square() + 1.0).sqrt_()).log_(), quantiles)
 
 
 def _trunk(n_quantiles: int, hypernet_dim: int, out_dim: int) -> nn.Sequential:

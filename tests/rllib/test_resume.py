@@ -49,11 +49,15 @@ def digest(algo) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize(("preset", "env"), [("dbf", "smax/3m"), ("qmix", "toy/pit_corridor")])
+@pytest.mark.parametrize(
+    ("preset", "env", "runners"),
+    [("dbf", "smax/3m", 0), ("qmix", "toy/pit_corridor", 0), ("qbf", "toy/pit_corridor", 1)],
+)
 def test_ten_iterations_equal_five_a_checkpoint_and_five_more_in_a_new_process(
-    preset, env, tmp_path
+    preset, env, runners, tmp_path
 ):
-    config = small(preset, env)
+    """Also where sampling overlaps learning in another process."""
+    config = small(preset, env).env_runners(num_env_runners=runners)
     straight = config.copy().build_algo()
     expected = [figures(straight.train()) for _ in range(10)]
     final = digest(straight)
