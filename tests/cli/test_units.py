@@ -127,3 +127,22 @@ def test_python_file_gives_config_and_stop(tmp_path: Path) -> None:
     assert config.gamma_b == 0.25
     assert experiment.stop_criteria() == {"training_iteration": 2}
     assert "gamma_b" in experiment.base_changes
+
+
+@pytest.mark.parametrize(
+    ("given", "cores", "runners", "threads"),
+    [
+        ((), 1, None, 1),  # nothing to spread over
+        ((), 2, 1, 1),
+        ((), 16, 1, 4),
+        (("num_env_runners",), 2, None, 2),
+        (("num_cpus_for_main_process",), 4, 1, None),
+    ],
+)
+def test_a_lone_trial_spreads_over_idle_cores(given, cores, runners, threads) -> None:
+    from rllib_dbf.cli.running import idle_core_settings
+    from rllib_dbf.config import DBFConfig
+
+    found = idle_core_settings(DBFConfig(), given, cores)
+    assert found.get("num_env_runners") == runners
+    assert found.get("num_cpus_for_main_process") == threads
