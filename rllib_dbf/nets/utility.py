@@ -14,12 +14,13 @@ from rllib_dbf.nets.gru import GRUTrace, gru_sequence
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPairHead
+from rllib_dbf.nets.second_layer import SecondLayerHypernet
 
 HEADS.register("qr")(QuantileHead)
 HEADS.register("cvar_qr")(AdaptiveCVaRHead)
 HEADS.register("iqn_pair")(RiskPairHead)
 
-__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility"]
+__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility", "SecondLayerHypernet"]
 
 
 class Memory(NamedTuple):
