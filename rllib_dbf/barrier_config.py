@@ -36,7 +36,7 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "max_gradient_ratio": 0.1,
     "action_correction": "off",
     "correction_alpha": 0.1,
-    "correction_horizon": 5,
+    "correction_horizon": 1,
     "correction_lr": 1e-3,
     "correction_in_targets": False,
     "learn_from": "executed",
@@ -159,6 +159,7 @@ class BarrierConfig(AlgorithmConfig):
                 control barrier function). Needs no barrier estimator and goes with any preset.
             correction_alpha: α of "cbf" in [0, 1]: share of its safety an agent may lose per step.
             correction_horizon: K of "cbf": an agent is in danger this many steps before it dies.
+                What lies further ahead follows from h; a longer label blames the way to danger too.
             correction_lr: Learning rate of the correction's own Adam.
             correction_in_targets: Bootstrap from corrected greedy actions, not from the proposals.
             learn_from: Which action values are learnt for: the "executed" one, or the "proposed"

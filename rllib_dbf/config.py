@@ -74,7 +74,7 @@ class DBFConfig(BarrierConfig):
         self.hidden_dim = 64
         self.mixing_embed_dim, self.mixing_hypernet_dim = 32, 64
         self.mixing_kernels, self.mixing_kernel_layers = 10, 3
-        self.mixing_weighted_heads = False
+        self.mixing_weighted_heads = True
         self.input_hypernet_dim = 32
         self.n_quantiles = self.n_target_quantiles = 1
         self.td_lambda, self.double_q = 0.6, True
