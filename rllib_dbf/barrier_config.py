@@ -36,8 +36,9 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "max_gradient_ratio": 0.1,
     "action_correction": "off",
     "correction_alpha": 0.1,
-    "correction_horizon": 5,
+    "correction_horizon": 1,
     "correction_lr": 1e-3,
+    "correction_in_targets": False,
     "learn_from": "executed",
 }
 
@@ -75,6 +76,7 @@ class BarrierConfig(AlgorithmConfig):
     correction_alpha: float
     correction_horizon: int
     correction_lr: float
+    correction_in_targets: bool
     learn_from: str
 
     def _set_barrier_defaults(self) -> None:
@@ -112,6 +114,7 @@ class BarrierConfig(AlgorithmConfig):
         correction_alpha: float = NotProvided,
         correction_horizon: int = NotProvided,
         correction_lr: float = NotProvided,
+        correction_in_targets: bool = NotProvided,
         learn_from: str = NotProvided,
         **kwargs: Any,
     ) -> BarrierConfig:
@@ -156,7 +159,9 @@ class BarrierConfig(AlgorithmConfig):
                 control barrier function). Needs no barrier estimator and goes with any preset.
             correction_alpha: α of "cbf" in [0, 1]: share of its safety an agent may lose per step.
             correction_horizon: K of "cbf": an agent is in danger this many steps before it dies.
+                What lies further ahead follows from h; a longer label blames the way to danger too.
             correction_lr: Learning rate of the correction's own Adam.
+            correction_in_targets: Bootstrap from corrected greedy actions, not from the proposals.
             learn_from: Which action values are learnt for: the "executed" one, or the "proposed"
                 one that was overruled.
             **kwargs: RLlib's own training settings.

@@ -90,8 +90,13 @@ def _validate_ranges(config: Any) -> None:
 def _validate_correction(config: Any) -> None:
     if config.action_correction != "off":
         ACTION_CORRECTIONS[config.action_correction]
+        if config.correction_in_targets and config.input_layer != "linear":
+            raise ValueError(
+                "correction_in_targets=True would change what input_layer="
+                f"{config.input_layer!r} remembers; use input_layer='linear' or leave it out"
+            )
         return
-    for name in ("correction_alpha", "correction_horizon", "correction_lr", "learn_from"):
+    for name in (n for n in BARRIER_DEFAULTS if n.startswith("correction_") or n == "learn_from"):
         if _changed(config, name):
             raise ValueError(
                 f"{name}={getattr(config, name)!r} has no effect with action_correction='off'; "

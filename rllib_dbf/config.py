@@ -13,7 +13,7 @@ from ray.util.debug import log_once
 from rllib_dbf.barrier_config import BarrierConfig
 from rllib_dbf.presets import PRESETS, Preset
 
-_PARTS = [field for field in Preset._fields if field not in ("title", "paper", "n_quantiles")]
+_PARTS = [f for f in Preset._fields if f not in ("title", "paper", "status", "n_quantiles")]
 
 
 class DBFConfig(BarrierConfig):
@@ -70,8 +70,11 @@ class DBFConfig(BarrierConfig):
         self.input_layer, self.objective = "linear", "td"
         self.objective_options: dict = {}
         self.risk, self.risk_level, self.risk_in_targets = "mean", 1.0, False
+        self.agent_risk = 0.75
         self.hidden_dim = 64
         self.mixing_embed_dim, self.mixing_hypernet_dim = 32, 64
+        self.mixing_kernels, self.mixing_kernel_layers = 10, 3
+        self.mixing_weighted_heads = True
         self.input_hypernet_dim = 32
         self.n_quantiles = self.n_target_quantiles = 1
         self.td_lambda, self.double_q = 0.6, True
@@ -98,9 +101,13 @@ class DBFConfig(BarrierConfig):
         risk: str = NotProvided,
         risk_level: float = NotProvided,
         risk_in_targets: bool = NotProvided,
+        agent_risk: float = NotProvided,
         hidden_dim: int = NotProvided,
         mixing_embed_dim: int = NotProvided,
         mixing_hypernet_dim: int = NotProvided,
+        mixing_kernels: int = NotProvided,
+        mixing_kernel_layers: int = NotProvided,
+        mixing_weighted_heads: bool = NotProvided,
         input_hypernet_dim: int = NotProvided,
         n_quantiles: int = NotProvided,
         n_target_quantiles: int = NotProvided,
@@ -134,15 +141,21 @@ class DBFConfig(BarrierConfig):
             objective_options: Weights and sizes of the objective, for example
                 {"nopt_weight": 0.1}; those not given keep their defaults.
             input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
-                DBF, section 4.4) or "hypernet_factored" (the same idea with few weight bases).
+                DBF, section 4.4), "hypernet_factored" (the same idea with few weight bases) or
+                "hypernet_second" (an ordinary layer, and the generated one behind it).
             risk: Risk measure that actions maximise: "mean", "cvar", "var", "wang", "cpw", "power"
                 or "mean_variance" (see `functional/risk.py`).
             risk_level: Level of the risk measure, negative to seek risk: "cvar" in [-1, 0) or
                 (0, 1], "var" in (0, 1], "cpw" |level| in [0.28, 1], the others any number.
             risk_in_targets: Bootstrap from the actions of greatest risk measure, not mean.
+            agent_risk: w in (0, 1) at which agents with head="iqn_pair" act (DRIMA); above 1/2 they
+                expect the others to do well. The risk of the environment is `risk`.
             hidden_dim: Width of the utility's layers and of its GRU.
             mixing_embed_dim: Width of the mixing network.
             mixing_hypernet_dim: Width of the hypernetworks that make mixing weights.
+            mixing_kernels: Terms of QPLEX's advantage weights λ_i(s, u).
+            mixing_kernel_layers: Linear layers of each network that makes λ.
+            mixing_weighted_heads: Let "qplex_qatten" weigh its attention heads by |w_h(s)|.
             input_hypernet_dim: Width of the hypernetwork of the input layer.
             n_quantiles: Return quantiles per prediction (1 for expected values).
             n_target_quantiles: Return quantiles per target.
@@ -252,8 +265,9 @@ class DBFConfig(BarrierConfig):
     @property
     def _model_config_auto_includes(self) -> dict[str, Any]:
         names = (
-            "head mixer objective objective_options input_layer risk risk_level hidden_dim "
-            "mixing_embed_dim mixing_hypernet_dim input_hypernet_dim n_quantiles"
+            "head mixer objective objective_options input_layer risk risk_level agent_risk "
+            "hidden_dim mixing_embed_dim mixing_hypernet_dim mixing_kernels mixing_kernel_layers "
+            "mixing_weighted_heads input_hypernet_dim n_quantiles"
         )
         own = {name: getattr(self, name) for name in names.split()}
         own |= self.safety_model_config

@@ -196,6 +196,8 @@ class TeamLearner(TorchLearner):
         module, replay = self._team_module(), batch.replay
         if self._barrier is not None:
             replay = replay._replace(reward=self._barrier.reward(replay))
+        if self.config.correction_in_targets:
+            replay = replay._replace(avail=module.correction.allowed(replay.obs, replay.avail))
         head = module.utility.head
         taus = loss_terms.draw_taus(
             replay,

@@ -69,6 +69,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             input_layer=config["input_layer"],
             hypernet_dim=config["input_hypernet_dim"],
             n_quantiles=config["n_quantiles"],
+            agent_risk=config["agent_risk"],
         )
         self.mixer = build_mixer(
             shape,
@@ -76,6 +77,9 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             config["hidden_dim"],
             embed_dim=config["mixing_embed_dim"],
             hypernet_dim=config["mixing_hypernet_dim"],
+            n_kernels=config["mixing_kernels"],
+            kernel_layers=config["mixing_kernel_layers"],
+            weighted_heads=config["mixing_weighted_heads"],
         )
         joint_sizes = JointSizes(
             *shape[:4],

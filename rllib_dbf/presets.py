@@ -28,6 +28,7 @@ class Preset(NamedTuple):
     barrier_estimator: str = "off"
     gradient_combination: str = "sum"
     action_correction: str = "off"
+    status: str = "reference step"  # how far it is proven, see `preset_table`
 
 
 PRESETS: Registry[Preset] = Registry("algorithm")
@@ -39,21 +40,31 @@ _QTRAN = "Son et al., 2019"
 _RESQ = "Shen et al., 2022"
 _DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
 
+_SMAX = "reference step; SMAX"
+_PARTWISE = "reference parts"
+_TOYS = "known answers"
+
 for _name, _row in {
     "iql": Preset("IQL", "expected", "independent", "squared", "Tan, 1993"),
-    "vdn": Preset("VDN", "expected", "sum", "squared", "Sunehag et al., 2018"),
-    "qmix": Preset("QMIX", "expected", "qmix", "squared", "Rashid et al., 2018"),
+    "vdn": Preset("VDN", "expected", "sum", "squared", "Sunehag et al., 2018", status=_SMAX),
+    "qmix": Preset("QMIX", "expected", "qmix", "squared", "Rashid et al., 2018", status=_SMAX),
     "qatten": Preset("Qatten", "expected", "qatten", "squared", "Yang et al., 2020"),
     "qplex": Preset("QPLEX", "expected", "qplex", "squared", _QPLEX),
     "qplex_qatten": Preset("QPLEX-Qatten", "expected", "qplex_qatten", "squared", _QPLEX),
     "qtran_base": Preset("QTRAN", "expected", "sum", "squared", _QTRAN, objective="qtran_base"),
-    "qtran_alt": Preset("QTRAN-alt", "expected", "sum", "squared", _QTRAN, objective="qtran_alt"),
-    "resq": Preset("ResQ", "expected", "qmix", "squared", _RESQ, objective="resq"),
+    "qtran_alt": Preset(
+        "QTRAN-alt", "expected", "sum", "squared", _QTRAN, objective="qtran_alt", status=_TOYS
+    ),
+    "resq": Preset(
+        "ResQ", "expected", "qmix", "squared", _RESQ, objective="resq", status=_PARTWISE
+    ),
     "diql": Preset("DIQL", "iqn", "independent", "quantile_huber", _DFAC, 8),
     "ddn": Preset("DDN", "iqn", "mean_shape(sum)", "quantile_huber", _DFAC, 8),
-    "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8),
+    "dmix": Preset("DMIX", "iqn", "mean_shape(qmix)", "quantile_huber", _DFAC, 8, status=_SMAX),
     "dplex": Preset("DPLEX", "iqn", "mean_shape(qplex_qatten)", "quantile_huber", _DPLEX, 8),
-    "resz": Preset("ResZ", "iqn", "qatten", "quantile_huber", _RESQ, 8, objective="resz"),
+    "resz": Preset(
+        "ResZ", "iqn", "qatten", "quantile_huber", _RESQ, 8, objective="resz", status=_PARTWISE
+    ),
     "riskq": Preset(
         "RiskQ",
         "qr",
@@ -64,8 +75,18 @@ for _name, _row in {
         risk="wang",
         risk_level=0.75,
         risk_in_targets=True,
+        status=_PARTWISE,
     ),
-    "rmix": Preset("RMIX", "cvar_qr", "qmix", "squared", "Qiu et al., 2021", 100, objective="rmix"),
+    "rmix": Preset(
+        "RMIX",
+        "cvar_qr",
+        "qmix",
+        "squared",
+        "Qiu et al., 2021",
+        100,
+        objective="rmix",
+        status=_PARTWISE,
+    ),
     "drima": Preset(
         "DRIMA",
         "iqn_pair",
@@ -74,6 +95,7 @@ for _name, _row in {
         "our definition, after Son et al., 2022",
         8,
         objective="drima",
+        status=_TOYS,
     ),
     "cbf": Preset(
         "CBF",
@@ -83,6 +105,7 @@ for _name, _row in {
         "after Qin et al., 2021; the adaptation is ours",
         8,
         action_correction="cbf",
+        status=_TOYS,
     ),
     "qbf": Preset(
         "QBF",
@@ -92,6 +115,7 @@ for _name, _row in {
         _DBF,
         barrier_estimator="score",
         gradient_combination="sum",
+        status=_PARTWISE,
     ),
     "dbf": Preset(
         "DBF",
@@ -103,16 +127,22 @@ for _name, _row in {
         input_layer="hypernet_factored",
         barrier_estimator="score",
         gradient_combination="sum",
+        status=f"{_PARTWISE}; SMAX",
     ),
 }.items():
     PRESETS.register(_name)(_row)
 
 
 def preset_table() -> str:
-    """All presets and their parts as a Markdown table; the one in the README."""
+    """All presets and their parts as a Markdown table; the one in the README.
+
+    "status" says how far a row is proven: "reference step", a whole training step has the loss and
+    the gradients of public code; "reference parts", its networks and functions have; "known
+    answers", it solves what it should among the toys; "SMAX", its win rates are in the README.
+    """
     lines = [
-        "| preset | setting | head | mixer | learns by | actions | barrier | paper |",
-        "|---|---|---|---|---|---|---|---|",
+        "| preset | setting | head | mixer | learns by | actions | barrier | paper | status |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in PRESETS.items():
         learns = row.td_loss if row.objective == "td" else f"{row.td_loss}, {row.objective}"
@@ -122,6 +152,7 @@ def preset_table() -> str:
         barrier = "" if row.barrier_estimator == "off" else row.barrier_estimator
         head = row.head if row.n_quantiles == 1 else f"{row.head} × {row.n_quantiles}"
         head += "" if row.input_layer == "linear" else f", {row.input_layer} input"
-        cells = (row.title, f"`{name}`", head, row.mixer, learns, actions, barrier, row.paper)
+        parts = (row.title, f"`{name}`", head, row.mixer, learns, actions, barrier)
+        cells = (*parts, row.paper, row.status)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines).replace("|  |", "| |")

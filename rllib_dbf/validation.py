@@ -16,10 +16,13 @@ from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.registry import Registry
 
 _UNIT = ("td_lambda",)
+_AGENT_RISK = 0.75  # its default
 _POSITIVE = (
     "hidden_dim",
     "mixing_embed_dim",
     "mixing_hypernet_dim",
+    "mixing_kernels",
+    "mixing_kernel_layers",
     "input_hypernet_dim",
     "n_quantiles",
     "n_target_quantiles",
@@ -115,6 +118,13 @@ def _validate_fit(config: Any, expected_only: bool) -> None:
         raise ValueError(
             f"risk_level={config.risk_level!r} has no effect with risk='mean'; leave it out, or "
             f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
+        )
+    if not 0.0 < config.agent_risk < 1.0:
+        raise ValueError(f"agent_risk={config.agent_risk!r} must lie between 0 and 1")
+    if config.agent_risk != _AGENT_RISK and head.fractions == 1:
+        raise ValueError(
+            f"agent_risk={config.agent_risk!r} has no effect with head={config.head!r}; leave it "
+            "out, or use head='iqn_pair' (preset='drima')"
         )
     if config.input_layer != "linear" and not head.any_fraction:
         raise ValueError(

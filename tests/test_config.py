@@ -43,6 +43,13 @@ IMPOSSIBLE = [
     ({"action_correction": "cfb"}, "Did you mean 'cbf'"),
     ({"correction_alpha": 0.5}, "has no effect with action_correction='off'"),
     ({"action_correction": "cbf", "learn_from": "both"}, "choose from executed, proposed"),
+    (
+        {"preset": "dbf", "action_correction": "cbf", "correction_in_targets": True},
+        "use input_layer='linear'",
+    ),
+    ({"mixing_kernels": 0}, "mixing_kernels=0 must be greater than 0"),
+    ({"agent_risk": 0.5}, "use head='iqn_pair'"),
+    ({"preset": "drima", "agent_risk": 1.0}, "must lie between 0 and 1"),
     ({"omega": "n-"}, "omega='n-' is no number"),
     ({"omega": "1-n"}, "never negative"),
     ({"policy_temperature": "sd"}, "or 'std'"),

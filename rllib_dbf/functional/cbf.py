@@ -33,6 +33,7 @@ def danger_labels(
 def cbf_loss(
     h: Float[Tensor, "B T1 N"],
     d: Float[Tensor, "B T N"],
+    best: Float[Tensor, "B T N"],
     alive: Bool[Tensor, "B T1 N"],
     mask: Bool[Tensor, "B T"],
     alpha: float,
@@ -40,16 +41,25 @@ def cbf_loss(
 ) -> Float[Tensor, ""]:
     """Loss of the barrier networks, over what living agents see and what becomes of them.
 
-        2 mean_danger [ε + h(o)]₊ + mean_safe [ε - h(o)]₊
-        + mean_w [(1 - α) h(o) - h(o')]₊  +  mean (d(o, u) - sg h(o'))²
+        mean_w [1 ± h(o)]₊ + mean_w [(1 - α) h(o) - sg max_u d(o, u)]₊
+        + mean (d(o, u) - sg min(h(o'), 1))²
 
-    h < 0 where an agent is about to die, h ≥ 0 where it is not, and h' ≥ (1 - α) h on the way; d
-    is regressed on h of the next observation. The third mean weighs transitions that start in
-    danger twice. An agent counts up to and including the state in which it arrives dead.
+    h < 0 where an agent is about to die (sign +), h ≥ 0 where it is not (sign -), and from every
+    state some action leads to h' ≥ (1 - α) h; d is regressed on h of the next observation. w is 2
+    in danger, else 1. An agent counts up to and including the state in which it arrives dead.
+
+    The second mean asks what a control barrier function promises: that there *is* an action. The
+    original asks it of the action taken, whose controller it trains along with h. Asked of actions
+    that nobody trains to be safe, it would level h between a safe state and the danger the team
+    walks into. The first mean is over all states, where the original has one each for dangerous
+    and safe ones. That is the same for labels that follow from the state; ours are outcomes, and h
+    would be negative wherever death is but half as likely as on average. Like this it is negative
+    where death is likelier than one in three.
 
     Args:
         h: Of every agent in every state.
         d: Of the action each agent took.
+        best: Greatest d of the actions it had.
         alive: Living agents.
         mask: Played transitions.
         alpha: α in [0, 1]: the share of its safety that an agent may lose in a step.
@@ -59,13 +69,17 @@ def cbf_loss(
     danger = danger_labels(alive, states, horizon)
     before = alive[:, :-1] & mask[:, :, None]  # transitions of agents that live
     seen = torch.cat([alive[:, :1] & states[:, :1, None], before], dim=1)  # with the arrival
-    value = DANGER_WEIGHT * _mean((MARGIN + h).clamp(min=0.0), seen & danger)
-    value = value + _mean((MARGIN - h).clamp(min=0.0), seen & ~danger)
-    weight = torch.where(danger[:, :-1], DANGER_WEIGHT, 1.0)
-    shortfall = ((1.0 - alpha) * h[:, :-1] - h[:, 1:]).clamp(min=0.0)
-    descent = _mean(weight * shortfall, before)
-    prediction = _mean((d - h[:, 1:].detach()).square(), before)
-    return value + descent + prediction
+    weight = torch.where(danger, DANGER_WEIGHT, 1.0)
+    value = _mean(weight * (MARGIN + torch.where(danger, h, -h)).clamp(min=0.0), seen)
+    shortfall = ((1.0 - alpha) * h[:, :-1] - best.detach()).clamp(min=0.0)
+    invariance = _mean(weight[:, :-1] * shortfall, before)
+    prediction = _mean((d - capped(h)[:, 1:].detach()).square(), before)
+    return value + invariance + prediction
+
+
+def capped(h: Float[Tensor, "*L"]) -> Float[Tensor, "*L"]:
+    """min(h, 1): above the margin nothing is safer, and no action is to be ruled out for it."""
+    return h.clamp(max=MARGIN)
 
 
 def _mean(x: Tensor, where: Tensor) -> Tensor:
@@ -78,11 +92,11 @@ def safe_actions(
     avail: Bool[Tensor, "*L A"],
     alpha: float,
 ) -> Bool[Tensor, "*L A"]:
-    """Actions an agent may take: available, and d(o, u) ≥ (1 - α) h(o).
+    """Actions an agent may take: available, and d(o, u) ≥ (1 - α) min(h(o), 1).
 
     Where there is none, the available action of greatest d; every row has at least one.
     """
-    safe = avail & (d >= (1.0 - alpha) * h.unsqueeze(-1))
+    safe = avail & (d >= (1.0 - alpha) * capped(h).unsqueeze(-1))
     best = d.masked_fill(~avail, -torch.inf).argmax(dim=-1, keepdim=True)
     least_bad = torch.zeros_like(safe).scatter(-1, best, True)
     return torch.where(safe.any(dim=-1, keepdim=True), safe, least_bad)

@@ -58,7 +58,8 @@ class BarrierCorrection(nn.Module):
         """Loss on episodes of any policy, and figures to log."""
         h, d = self(batch.obs)
         taken = d[:, :-1].gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        loss = cbf.cbf_loss(h, taken, batch.alive, batch.mask, self.alpha, self.horizon)
+        best = d.masked_fill(~batch.avail, -torch.inf).amax(dim=-1)[:, :-1]
+        loss = cbf.cbf_loss(h, taken, best, batch.alive, batch.mask, self.alpha, self.horizon)
         counted = batch.alive[:, :-1] & batch.mask[:, :, None]
         with torch.no_grad():
             safe = cbf.safe_actions(h[:, :-1], d[:, :-1], batch.avail[:, :-1], self.alpha)

@@ -182,8 +182,12 @@ class HypernetInput(nn.Module):
         return y.reshape(*prepared.shape[:-1], -1)
 
     def _product(self, x: Tensor, features: Tensor) -> Tensor:
-        weights = F.relu(self.generator[2](features)).view(*x.shape, -1)  # [rows, I, H]
+        weights = self.weights(features).view(*x.shape, -1)  # [rows, I, H]
         return torch.bmm(x.unsqueeze(1), weights).squeeze(1)
+
+    def weights(self, features: Float[Tensor, "R F"]) -> Float[Tensor, "R W"]:
+        """The generated weights, row by row."""
+        return F.relu(self.generator[2](features))
 
 
 @INPUT_LAYERS.register("hypernet_factored")

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rllib_dbf.nets.mixers import make_mixer, mixer_penalty
+from rllib_dbf.nets.quantile_heads import RiskPairHead
 from rllib_dbf.nets.unrolling import unroll_together
 from rllib_dbf.nets.utility import RecurrentUtility
 from rllib_dbf.packing import Packing
@@ -105,9 +106,17 @@ def last_actions(batch: TeamBatch) -> Tensor:
     return torch.nn.functional.pad(batch.actions, (0, 0, 1, 0), value=-1)
 
 
-def build_utility(shape: NetworkShape, **options: object) -> RecurrentUtility:
-    """The shared utility network of a team; `options` as in `RecurrentUtility`."""
-    return RecurrentUtility(shape.obs_dim, shape.n_agents, shape.n_actions, **options)
+def build_utility(
+    shape: NetworkShape, agent_risk: float = 0.75, **options: Any
+) -> RecurrentUtility:
+    """The shared utility network of a team; `options` as in `RecurrentUtility`.
+
+    `agent_risk` is w of a head that has one (see `RiskPairHead`).
+    """
+    utility = RecurrentUtility(shape.obs_dim, shape.n_agents, shape.n_actions, **options)
+    if isinstance(utility.head, RiskPairHead):
+        utility.head.agent_risk = agent_risk
+    return utility
 
 
 def build_mixer(shape: NetworkShape, mixer: str, hidden_dim: int, **options: int) -> nn.Module:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPairHead
+from rllib_dbf.nets.second_layer import SecondLayerHypernet
 from rllib_dbf.nets.unrolling import greedy_quantiles, unroll_together
 
 HEADS.register("qr")(QuantileHead)
 HEADS.register("cvar_qr")(AdaptiveCVaRHead)
 HEADS.register("iqn_pair")(RiskPairHead)
 
-__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility"]
+__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility", "SecondLayerHypernet"]
 
 
 class Memory(NamedTuple):

@@ -23,7 +23,7 @@ class RmixOptions(NamedTuple):
     """Options of RMIX."""
 
     quantile_weight: float = 0.1
-    local_reward: str = "cvar"  # or "team"
+    local_reward: str = "team"  # or "cvar"
 
 
 def rmix_loss(
@@ -35,10 +35,14 @@ def rmix_loss(
             + w Σ_i QH(Z_i(u_i), r_i + γ (1 - d) Z_i⁻(u*)) / N
 
     y is the TD(λ) target of the mixed values at the actions of greatest C. Agents have no reward
-    of their own: r_i is sg[C_i(u_i)] with local_reward="cvar", as in the paper, or the team's
-    reward with "team". QH is the quantile Huber loss with fractions on the predicted axis.
-    C_i is what the head calls the mean of an action ("cvar_qr": CVaR at a learned level), or the
-    row's risk measure, where it is used in targets (a fixed level).
+    of their own: r_i is the team's with local_reward="team", so that Z_i is the team's return as
+    agent i sees it. With "cvar" it is sg[C_i(u_i)], as in the paper; but C_i is a value already,
+    so Z_i = C_i + γ Z_i⁻ is the return of nothing, and any point mass solves it at the end of an
+    episode: the spread that C_i is to judge is lost.
+
+    QH is the quantile Huber loss with fractions on the predicted axis. C_i is what the head calls
+    the mean of an action ("cvar_qr": CVaR at a learned level), or the row's risk measure, where it
+    is used in targets (a fixed level).
     """
     packing = pack_episodes(batch.mask)
     avail, state = packing.pack(batch.avail), packing.pack(batch.state)

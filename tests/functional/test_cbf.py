@@ -27,21 +27,32 @@ def test_loss_by_hand():
     alive = torch.tensor([[[True], [False]]])
     h = torch.tensor([[[0.5], [-0.5]]], requires_grad=True)
     d = torch.tensor([[[0.25]]], requires_grad=True)
-    loss = cbf_loss(h, d, alive, torch.ones(1, 1, dtype=torch.bool), 0.1, 1)
-    # 2 mean(1.5, .5) + 2 (.9 * .5 + .5) + (.25 + .5)²
-    assert loss.item() == pytest.approx(2.0 + 1.9 + 0.5625)
+    best = torch.tensor([[[-0.15]]], requires_grad=True)
+    loss = cbf_loss(h, d, best, alive, torch.ones(1, 1, dtype=torch.bool), 0.1, 1)
+    # 2 mean(1.5, .5) + 2 (.9 * .5 + .15) + (.25 + .5)²
+    assert loss.item() == pytest.approx(2.0 + 1.2 + 0.5625)
     loss.backward()
     assert d.grad.item() == pytest.approx(1.5)
-    # The prediction does not move what it predicts: -.5 is in the first and second mean only.
-    assert h.grad[0, 1, 0].item() == pytest.approx(1.0 - 2.0)
+    # What is predicted and what is best do not move: -.5 is in the first mean only.
+    assert h.grad[0, :, 0].tolist() == pytest.approx([1.0 + 1.8, 1.0])
+    assert best.grad is None
+
+
+def test_safe_and_dangerous_states_share_one_mean():
+    alive = torch.tensor([[[True, True], [True, False]]])
+    h = torch.tensor([[[0.5, 0.5], [0.5, -0.5]]])
+    d = h[:, 1:]
+    loss = cbf_loss(h, d, torch.ones(1, 1, 2), alive, torch.ones(1, 1, dtype=torch.bool), 0.1, 1)
+    # Safe: .5 twice. Dangerous, twice the weight: 1.5 before and .5 on arrival.
+    assert loss.item() == pytest.approx((0.5 + 0.5 + 3.0 + 1.0) / 4)
 
 
 def test_padding_and_the_dead_do_not_count():
-    h, d = torch.randn(2, 5, 2), torch.randn(2, 4, 2)
-    loss = cbf_loss(h, d, ALIVE, MASK, 0.1, 2)
-    h[1, 3:], d[1, 2:] = 99.0, 99.0  # padding
-    h[0, 4, 1], d[0, 3, 1] = 99.0, 99.0  # after the arrival in death
-    torch.testing.assert_close(cbf_loss(h, d, ALIVE, MASK, 0.1, 2), loss)
+    h, d, best = torch.randn(2, 5, 2), torch.randn(2, 4, 2), torch.randn(2, 4, 2)
+    loss = cbf_loss(h, d, best, ALIVE, MASK, 0.1, 2)
+    for x in (h[:, 1:], d, best):
+        x[1, 2:], x[0, 3, 1] = 99.0, 99.0  # padding; after the arrival in death
+    torch.testing.assert_close(cbf_loss(h, d, best, ALIVE, MASK, 0.1, 2), loss)
 
 
 def test_safe_actions():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor, nn
 
-from rllib_dbf.nets.mixers import MIXERS, make_mixer
-from rllib_dbf.nets.mixers.mean_shape import MeanShape
+from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.nets.utility import Memory, RecurrentUtility
 from rllib_dbf.team import Utilities
@@ -44,20 +41,10 @@ def mixer_sizes(case: Case, agents: int, state_dim: int, n_actions: int) -> Mixe
         # pymarl2's mixer has two layers and no such setting.
         hypernet_layers=hyper.get("hypernet_layers", 2),
         unit_dim=hyper.get("agent_own_state_size", hyper.get("unit_dim", 0)),
+        n_kernels=hyper.get("num_kernel", 1),
+        kernel_layers=hyper.get("adv_hypernet_layers", 1),
+        weighted_heads=hyper.get("weighted_head", False),
     )
-
-
-def _make_mixer(case: Case, name: str, sizes: MixerSizes) -> nn.Module:
-    if "adv_hypernet_layers" not in case.hyper:
-        return make_mixer(name, *sizes)
-    composed = re.fullmatch(r"mean_shape\((.*)\)", name)
-    inner = composed[1] if composed else name
-    options = {"n_kernels": case.hyper["num_kernel"]}
-    options["kernel_layers"] = case.hyper["adv_hypernet_layers"]
-    if inner == "qplex_qatten":
-        options["weighted_heads"] = case.hyper["weighted_head"]
-    mixer = MIXERS[inner](sizes, **options)
-    return MeanShape(mixer) if composed else mixer
 
 
 def make_loaded_mixer(
@@ -65,7 +52,7 @@ def make_loaded_mixer(
 ) -> nn.Module:
     """The mixer of the case with the reference's weights."""
     sizes = mixer_sizes(case, agents, state_dim, n_actions)
-    mixer = _make_mixer(case, name, sizes).to(case.dtype)
+    mixer = make_mixer(name, *sizes).to(case.dtype)
     if case.weights("mixer"):
         name_maps.load(mixer, case.weights("mixer"), name_maps.MIXER_MAPS[name])
     return mixer

@@ -71,7 +71,15 @@ def test_factored_hypernet_by_the_formula() -> None:
     torch.testing.assert_close(layer.finish(layer.prepare(x), z), expected)
 
 
-@pytest.mark.parametrize("name", ["hypernet", "hypernet_factored"])
+def test_second_layer_hypernet_by_the_formula() -> None:
+    layer = _layer("hypernet_second").double()
+    x, z = torch.randn(29, INPUT, dtype=torch.float64), torch.randn(29, M, dtype=torch.float64)
+    weights = layer.generator(z.asinh()).view(29, H, H)
+    expected = torch.einsum("ri,rih->rh", F.relu(layer.first(x)), weights) + layer.bias
+    torch.testing.assert_close(layer.finish(layer.prepare(x), z), expected)
+
+
+@pytest.mark.parametrize("name", ["hypernet", "hypernet_factored", "hypernet_second"])
 def test_returns_of_tens_do_not_blow_the_layer_up(name: str) -> None:
     layer = _layer(name)
     x, z = torch.randn(257, INPUT), torch.randn(257, M) + 2.0

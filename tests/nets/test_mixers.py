@@ -146,7 +146,7 @@ def test_units_are_equal_shares_of_the_state_or_as_long_as_given() -> None:
 
 
 def test_qplex_by_hand() -> None:
-    mixer = make_mixer("qplex", 2, 3, 1, H, hypernet_dim=1)
+    mixer = make_mixer("qplex", 2, 3, 1, H, hypernet_dim=1, n_kernels=4, kernel_layers=1)
     with torch.no_grad():
         for parameter in mixer.parameters():
             parameter.zero_()

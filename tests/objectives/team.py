@@ -43,7 +43,7 @@ class Team:
 
     def train(self, batch: TeamBatch, steps: int, lr: float, every: int = 20) -> float:
         """Steps of Adam, with new targets every so often; returns the last loss."""
-        optimiser = torch.optim.Adam(self.parameters, lr)
+        optimiser = torch.optim.Adam(self.parameters, lr, fused=True)
         loss = torch.zeros(())
         for step in range(steps):
             if step % every == 0:

@@ -75,7 +75,8 @@ def test_an_action_correction_learns_acts_and_goes_on_exactly_after_a_checkpoint
 
 
 def test_any_preset_takes_an_action_correction_and_may_learn_from_the_proposal():
-    for preset in ("qbf", "iql"):
-        algo = small(preset, action_correction="cbf", learn_from="proposed").build_algo()
+    for preset in ("qbf", "qplex"):
+        options = {"learn_from": "proposed", "correction_in_targets": True}
+        algo = small(preset, action_correction="cbf", **options).build_algo()
         assert "correction_loss" in algo.train()["learners"]["default_policy"]
         algo.stop()

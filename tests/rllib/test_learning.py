@@ -25,7 +25,8 @@ def trained(preset: str, env: str, steps: int, **settings) -> tuple[float, float
 
 
 @pytest.mark.parametrize(
-    ("preset", "best"), [("qmix", 8.0), ("dmix", 8.0), ("vdn", 7.0), ("ddn", 7.0)]
+    ("preset", "best"),
+    [("qmix", 8.0), ("dmix", 8.0), ("resq", 8.0), ("vdn", 7.0), ("ddn", 7.0)],
 )
 def test_only_monotonic_mixing_solves_the_two_step_game(preset, best):
     """Rashid et al. (2018), section 5: QMIX reaches 8, a sum of utilities settles for 7."""
@@ -84,6 +85,14 @@ def test_a_heavy_barrier_keeps_the_team_out_of_the_pit_and_a_zero_gradient_does_
     assert with_barrier == 0.0
     assert with_zero > 0.8, "value learning alone takes the short way through the pit"
     assert returns > 9.0
+
+
+def test_an_action_correction_crosses_the_corridor_without_falling_into_the_pit():
+    """A death costs no reward here: the base learner takes the short way and dies half the time."""
+    learn = {"epsilon": [(0, 1.0), (6_000, 0.1)], "lr": 2e-3}
+    returns, deaths = trained("cbf", "toy/pit_corridor", 12_000, **learn)
+    assert deaths < 0.1
+    assert returns > 7.0, "two agents on the detour earn 4 each; who stands still loses 24"
 
 
 HEAVY = {"on_policy_episodes": 32, "beta_b": 150.0}

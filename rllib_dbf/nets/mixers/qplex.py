@@ -21,19 +21,19 @@ class ActionImportance(nn.Module):
     QPLEX (Wang et al., 2021), appendix B. The joint action is read as one-hots, agent by agent.
 
     Args:
-        sizes: Of the task; hidden layers have `hypernet_dim` units.
-        n_kernels: Number of terms k.
-        layers: Linear layers of each network.
+        sizes: Of the task; `n_kernels` terms k, whose networks have `kernel_layers` linear layers
+            with `hypernet_dim` units between them.
     """
 
-    def __init__(self, sizes: MixerSizes, n_kernels: int, layers: int) -> None:
+    def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()
         self.n_actions = sizes.n_actions
         joint_dim = sizes.state_dim + sizes.n_agents * sizes.n_actions
 
         def kernels(in_dim: int, out_dim: int) -> nn.ModuleList:
             return nn.ModuleList(
-                mlp(in_dim, sizes.hypernet_dim, out_dim, layers) for _ in range(n_kernels)
+                mlp(in_dim, sizes.hypernet_dim, out_dim, sizes.kernel_layers)
+                for _ in range(sizes.n_kernels)
             )
 
         self.keys = kernels(sizes.state_dim, 1)
@@ -46,11 +46,21 @@ class ActionImportance(nn.Module):
         """The importance of each agent's advantage."""
         taken = F.one_hot(actions, self.n_actions).flatten(-2).to(state.dtype)
         joint = torch.cat([state, taken], dim=-1)
-        total = torch.zeros_like(state[..., :1])
-        for key, agent, action in zip(self.keys, self.agents, self.actions, strict=True):
-            weight = key(state).abs() + TINY
-            total = total + weight * agent(state).sigmoid() * action(joint).sigmoid()
-        return total
+        weight = _all_at_once(self.keys, state).abs() + TINY  # [K, *L, 1]
+        shares = _all_at_once(self.agents, state).sigmoid()
+        shares = shares * _all_at_once(self.actions, joint).sigmoid()  # [K, *L, N]
+        return (weight * shares).sum(dim=0)
+
+
+def _all_at_once(networks: nn.ModuleList, x: Float[Tensor, "*L I"]) -> Float[Tensor, "K *L O"]:
+    """What each of K networks of the same shape says, as few large products."""
+    rows = x.flatten(0, -2).expand(len(networks), -1, -1)
+    layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in networks]
+    for depth, layer in enumerate(zip(*layers, strict=True)):
+        weights = torch.stack([linear.weight for linear in layer]).transpose(1, 2)
+        biases = torch.stack([linear.bias for linear in layer]).unsqueeze(1)
+        rows = torch.baddbmm(biases, rows if depth == 0 else rows.relu(), weights)
+    return rows.unflatten(1, x.shape[:-1])
 
 
 class QPlex(nn.Module):
@@ -63,8 +73,6 @@ class QPlex(nn.Module):
 
     Args:
         sizes: Of the task and the layers.
-        n_kernels: Terms of λ.
-        kernel_layers: Linear layers of the networks that make λ.
 
     Raises:
         ValueError: When called with more than one quantile.
@@ -75,11 +83,11 @@ class QPlex(nn.Module):
     expected_only = True
     grouped = False
 
-    def __init__(self, sizes: MixerSizes, n_kernels: int = 4, kernel_layers: int = 1) -> None:
+    def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()
         self.sizes = sizes
         self._make_transform()
-        self.importance = ActionImportance(sizes, n_kernels, kernel_layers)
+        self.importance = ActionImportance(sizes)
 
     def _make_transform(self) -> None:
         sizes = self.sizes
@@ -119,29 +127,17 @@ class QPlexAttention(QPlex):
     0.001 Σ_h mean(logits_h²), see `penalty`.
 
     Args:
-        sizes: Of the task and the layers.
-        n_kernels: Terms of λ.
-        kernel_layers: Linear layers of the networks that make λ.
-        weighted_heads: Multiply head h by |w_h(s)|, as Qatten does.
+        sizes: Of the task and the layers; `weighted_heads` multiplies head h by |w_h(s)|, as
+            Qatten does.
     """
 
     name = "qplex_qatten"
     n_heads = 4
 
-    def __init__(
-        self,
-        sizes: MixerSizes,
-        n_kernels: int = 4,
-        kernel_layers: int = 1,
-        weighted_heads: bool = False,
-    ) -> None:
-        self.weighted_heads = weighted_heads
-        super().__init__(sizes, n_kernels, kernel_layers)
-
     def _make_transform(self) -> None:
         sizes = self.sizes
         self.attention = StateAttention(sizes, self.n_heads, bias=False)
-        if self.weighted_heads:
+        if sizes.weighted_heads:
             self.head_weights = mlp(sizes.state_dim, sizes.hypernet_dim, self.n_heads)
         self.value = mlp(sizes.state_dim, sizes.embed_dim, 1)
 
@@ -153,7 +149,7 @@ class QPlexAttention(QPlex):
     ) -> tuple[Float[Tensor, "*L N"], Float[Tensor, "*L #N"]]:
         """Weight w_i > 0 and bias b_i of each utility."""
         attention = (self._logits(state) * self.attention.scale).softmax(dim=-1)
-        if self.weighted_heads:
+        if self.sizes.weighted_heads:
             attention = attention * self.head_weights(state).abs().unsqueeze(-1)
         bias = self.value(state) / self.sizes.n_agents
         return attention.sum(dim=-2) + TINY, bias.expand(*state.shape[:-1], self.sizes.n_agents)

@@ -22,6 +22,9 @@ class MixerSizes(NamedTuple):
     hypernet_dim: int = 64  # hidden units of the networks that make its weights
     hypernet_layers: int = 2
     unit_dim: int = 0  # features of each agent at the front of the state; 0: not known
+    n_kernels: int = 10  # terms of a duelling mixer's λ
+    kernel_layers: int = 3  # linear layers of the networks that make λ
+    weighted_heads: bool = True  # of attention: a head counts |w_h(s)|, not 1
 
 
 def mlp(in_dim: int, width: int, out_dim: int, layers: int = 2, bias: bool = True) -> nn.Module:
