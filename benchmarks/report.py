@@ -10,6 +10,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.suite import Figure
@@ -79,9 +80,9 @@ def compare(rows: list[Row]) -> None:
             row.compare_with(by_label[row.figure.versus])
 
 
-def table(title: str, rows: list[Row]) -> Table:
+def table(rows: list[Row]) -> Table:
     """The lines of a benchmark; columns nobody fills are left out."""
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    shown = Table(box=box.SIMPLE_HEAD)
     shown.add_column("what", overflow="fold")
     for column in ("median", "from … to"):
         shown.add_column(column, justify="right", no_wrap=True)
@@ -103,8 +104,9 @@ def table(title: str, rows: list[Row]) -> Table:
 def show(title: str, rows: list[Row]) -> None:
     """Print the table; into a file or a pipe, wide enough for every cell."""
     console = Console()
-    wide = console if console.is_terminal else Console(width=120)
-    wide.print(table(title, rows))
+    console = console if console.is_terminal else Console(width=140)
+    console.print(f"\n{title}", style="bold", highlight=False, soft_wrap=True)
+    console.print(table(rows))
 
 
 def write_json(path: Path, report: dict[str, Any]) -> None:
@@ -123,16 +125,14 @@ def number(value: float | None) -> str:
 
 
 def _named(row: Row) -> str:
-    return (
-        f"{row.figure.label}\n  [dim]{row.figure.note}[/dim]"
-        if row.figure.note
-        else (row.figure.label)
-    )
+    reason = f"not measured: {row.not_measured}" if row.not_measured else ""
+    lines = [row.figure.label, row.figure.note, reason]
+    return "\n  ".join(escape(line) for line in lines if line)
 
 
 def _measured(row: Row) -> list[str]:
-    if row.not_measured:
-        return [f"not measured: {row.not_measured}", ""]
+    if not row.values:
+        return ["", ""]
     ordered = sorted(_or_inf(row.values))
     ends = f"{number(_finite(ordered[0]))} … {number(_finite(ordered[-1]))}"
     return [number(row.median), ends if len(ordered) > 1 else ""]
@@ -144,11 +144,8 @@ def _ratio(row: Row) -> str:
 
 def _goal(row: Row) -> str:
     met = row.goal_met()
-    return (
-        f"{row.figure.goal} {'' if met is None else 'met' if met else 'missed'}"
-        if (row.figure.goal)
-        else ""
-    )
+    verdict = "" if met is None else "met" if met else "missed"
+    return f"{row.figure.goal} {verdict}" if row.figure.goal else ""
 
 
 def _or_inf(values: list[float | None]) -> list[float]:

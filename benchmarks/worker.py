@@ -96,7 +96,9 @@ class Worker:
             raise NotMeasured(f"no answer within {seconds} s; see {self.log.relative_to(ROOT)}")
         line = self._process.stdout.readline()
         if not line:
-            raise NotMeasured(f"the process ended ({self._process.wait()}); see {self.log.relative_to(ROOT)}")
+            raise NotMeasured(
+                f"the process ended ({self._process.wait()}); see {self.log.relative_to(ROOT)}"
+            )
         answer = json.loads(line)
         if "not_measured" in answer:
             raise NotMeasured(answer["not_measured"])
