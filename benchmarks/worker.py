@@ -31,7 +31,8 @@ class Worker:
     def __init__(
         self, contestant: Contestant, log: Path, ray_address: str | None, threads: int | None
     ) -> None:
-        self.contestant, self.log = contestant, log
+        self.contestant = contestant
+        self._see = f"see {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}"
         self.versions: dict[str, str] = {}
         self.torch_threads: int | None = None
         self.peak_rss_mb: float | None = None
@@ -93,12 +94,10 @@ class Worker:
         # Second by second: a suite that was suspended together with its processes is not late.
         if not any(selector.select(1.0) for _ in range(seconds)):
             self._process.kill()
-            raise NotMeasured(f"no answer within {seconds} s; see {self.log.relative_to(ROOT)}")
+            raise NotMeasured(f"no answer within {seconds} s; {self._see}")
         line = self._process.stdout.readline()
         if not line:
-            raise NotMeasured(
-                f"the process ended ({self._process.wait()}); see {self.log.relative_to(ROOT)}"
-            )
+            raise NotMeasured(f"the process ended ({self._process.wait()}); {self._see}")
         answer = json.loads(line)
         if "not_measured" in answer:
             raise NotMeasured(answer["not_measured"])

@@ -9,17 +9,11 @@ from benchmarks.suite import Contestant, Figure, Options
 
 def contestants(o: Options) -> list[Contestant]:
     settings = {"seconds": o.seconds, "seed": o.seed, "num_envs": 8}
-    ours = "our QMIX"
+    ours, theirs = "our QMIX", {"benchmarl": "BenchMARL's QMIX", "xuance": "xuance's QMIX"}
     figures = (Figure(ours), Figure("the game alone, random actions", "alone", versus=ours))
-    return [
-        Contestant("spread_ours", settings, figures, packages="simple_spread", needs_ray=True),
-        Contestant(
-            "spread_benchmarl",
-            settings,
-            (Figure("BenchMARL's QMIX", versus=ours),),
-            peer="benchmarl",
-        ),
-        Contestant(
-            "spread_xuance", settings, (Figure("xuance's QMIX", versus=ours),), peer="xuance"
-        ),
+    mine = Contestant("spread_ours", settings, figures, packages="simple_spread", needs_ray=True)
+    peers = [
+        Contestant(f"spread_{peer}", settings, (Figure(label, versus=ours),), peer=peer)
+        for peer, label in theirs.items()
     ]
+    return [mine, *peers]

@@ -47,11 +47,12 @@ class _Run:
         return played / (time.perf_counter() - began)
 
     def _call(self) -> None:
-        self._key, self._state = jax.block_until_ready(self._play(self._key, self._state))
+        carry, _ = jax.block_until_ready(self._play(self._key, self._state))
+        self._key, self._state = carry
 
 
 def _play(env, num_envs: int, key: jax.Array, state):
-    """`_STEPS` random steps of every environment; episodes restart by themselves."""
+    """`_STEPS` random steps of every environment, and its rewards, which keep it all needed."""
 
     def step(carry, _):
         key, state = carry
@@ -66,5 +67,4 @@ def _play(env, num_envs: int, key: jax.Array, state):
         _, state, reward, _, _ = jax.vmap(env.step)(keys, state, actions)
         return (key, state), reward[env.agents[0]].sum()
 
-    carry, rewards = jax.lax.scan(step, (key, state), None, _STEPS)
-    return carry[0], carry[1]
+    return jax.lax.scan(step, (key, state), None, _STEPS)

@@ -7,16 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.child import NotMeasured
-from benchmarks.probes.team import connect, make_config, train_batch, update
+from benchmarks.probes.team import connect, invented_episode, make_config, train_batch, update
+from rllib_dbf.episode import TeamEpisode
 
 _STATUS = Path("/proc/self/status")
 
 
 def prepare(
-    env: str, preset: str, seed: int, overrides: dict[str, Any]
+    env: str, preset: str, seed: int, overrides: dict[str, Any], longest: bool = False
 ) -> Callable[[], dict[str, float | None]]:
-    """Measures three updates on played episodes.
+    """Measures three updates on played episodes, or on invented ones as `longest` as they may be.
 
     Returns:
         Figures `before_mb` and `peak_mb` of the whole process, `added_mb`, their difference,
@@ -27,7 +30,7 @@ def prepare(
     connect()
     algo: Any = make_config(preset, env, seed, overrides).build_algo()
     while len(algo.replay) < algo.config.batch_episodes:
-        algo.replay.add(algo._collect())
+        algo.replay.add(_longest(algo, seed) if longest else algo._collect())
 
     def measure() -> dict[str, float | None]:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is now the present size
@@ -46,6 +49,11 @@ def prepare(
         }
 
     return measure
+
+
+def _longest(algo: Any, seed: int) -> list[TeamEpisode]:
+    spec = algo._task_spec()
+    return [invented_episode(spec, spec.episode_limit, np.random.default_rng(seed))]
 
 
 def _megabytes(name: str) -> float:

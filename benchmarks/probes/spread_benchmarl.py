@@ -5,6 +5,7 @@ The training loop is BenchMARL's own; logging to disk and evaluation are off.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -72,10 +73,8 @@ def prepare(seconds: float, seed: int, num_envs: int) -> Callable[[], dict[str, 
             config=config,
             callbacks=[clock],
         )
-        try:
+        with contextlib.suppress(_Enough):
             experiment.run()
-        except _Enough:
-            pass
         iterations = len(clock.times) - 1 - warm_up
         return {"steps_per_second": iterations * frames / clock.measured()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,12 +61,13 @@ def steps_per_second(step: Callable[[], int], seconds: float) -> float:
 
 
 def milliseconds(call: Callable[[], Any], seconds: float, at_least: int = 3) -> float:
-    """Mean time of a call, repeated for some seconds."""
-    began, calls = time.perf_counter(), 0
-    while calls < at_least or time.perf_counter() - began < seconds:
+    """Median time of a call, repeated for some seconds."""
+    began, took = time.perf_counter(), []
+    while len(took) < at_least or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
         call()
-        calls += 1
-    return 1e3 * (time.perf_counter() - began) / calls
+        took.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(took)
 
 
 def train_batch(algo: Any) -> TrainBatch:
