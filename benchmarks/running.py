@@ -85,7 +85,7 @@ def shared_ray(wanted: bool) -> Iterator[str | None]:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     import ray
 
-    context = ray.init(
+    context: Any = ray.init(
         address="local",
         num_cpus=64,  # a label: idle processes take no core, and runners are to outnumber cores
         include_dashboard=False,

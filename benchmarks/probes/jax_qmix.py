@@ -82,7 +82,7 @@ class Train(NamedTuple):
 
 def prepare(scenario: str, seconds: float, seed: int) -> Callable[[], dict[str, float | None]]:
     """Measures `steps_per_second` of collecting and learning, compiled into one."""
-    env = make("HeuristicEnemySMAX", scenario=map_name_to_scenario(scenario))
+    env: Any = make("HeuristicEnemySMAX", scenario=map_name_to_scenario(scenario))
     n_actions = max(env.action_space(agent).n for agent in env.agents)
     agent, mixer = Agent(n_actions), Mixer()
     train = jax.jit(lambda seed: _start(env, agent, mixer, jax.random.PRNGKey(seed)))(seed)
@@ -192,7 +192,7 @@ def _loss(agent: Agent, mixer: Mixer, params, target, batch: Piece) -> jax.Array
     return ((value - jax.lax.stop_gradient(wanted)) ** 2).mean()
 
 
-def _unroll(agent: Agent, params, batch: Piece) -> jax.Array:
+def _unroll(agent: Agent, params, batch: Piece) -> Any:
     """Action values [T, BATCH, N, A] of whole pieces."""
 
     def step(carry, row):
