@@ -1,7 +1,6 @@
 """The benchmark runs and its random players only take legal actions."""
 
 import numpy as np
-
 from benchmarks.raw_env import measure, random_legal_actions
 
 

@@ -6,16 +6,18 @@ network. Illegal choices are replaced by legal ones, since stock modules know no
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import ray
 from gymnasium.vector import AutoresetMode, VectorEnv
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.tune.registry import register_env
 
+from benchmarks.probes.team import steps_per_second
 from rllib_dbf.envs import make_env
 
 
@@ -62,9 +64,12 @@ class StockTeamVectorEnv(VectorEnv):
         return step
 
 
-def measure_stock(name: str, num_envs: int, seconds: float) -> float:
-    """Team steps per second of the stock runner with its default (MLP) module."""
-    register_env("stock-team", lambda ctx: StockTeamVectorEnv(name, int(ctx["num_envs"])))
+def prepare(
+    env: str, num_envs: int, seconds: float, seed: int = 0
+) -> Callable[[], dict[str, float | None]]:
+    """Measures team steps per second of the stock runner with its default (MLP) module."""
+    ray.init(log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
+    register_env("stock-team", lambda ctx: StockTeamVectorEnv(env, int(ctx["num_envs"])))
     config = (
         PPOConfig()
         .environment("stock-team")
@@ -73,15 +78,14 @@ def measure_stock(name: str, num_envs: int, seconds: float) -> float:
             num_envs_per_env_runner=num_envs,
             gym_env_vectorize_mode="vector_entry_point",
         )
-        .debugging(log_level="ERROR")
+        .debugging(seed=seed, log_level="ERROR")
     )
-    algo = config.build_algo()
-    runner = algo.env_runner
+    runner = config.build_algo().env_runner
     assert isinstance(runner, SingleAgentEnvRunner)
-    runner.sample(num_timesteps=50 * num_envs)
-    began, played = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        played += sum(len(e) for e in runner.sample(num_timesteps=20 * num_envs))
-    speed = played / (time.perf_counter() - began)
-    algo.stop()
-    return speed
+
+    def sample() -> int:
+        return sum(len(e) for e in runner.sample(num_timesteps=20 * num_envs))
+
+    for _ in range(3):
+        sample()
+    return lambda: {"steps_per_second": steps_per_second(sample, seconds)}

@@ -1,0 +1,1 @@
+"""The benchmark suite: `./run bench` measures everything, `./run bench --list` says what."""

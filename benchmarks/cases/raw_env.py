@@ -1,0 +1,14 @@
+"""The environment alone: random legal actions, NumPy in and out."""
+
+from benchmarks.suite import Contestant, Figure, Options
+
+
+def contestants(o: Options) -> list[Contestant]:
+    settings = {"env": o.env, "num_envs": [1, 32], "seconds": o.seconds, "seed": o.seed}
+    alone = "per second inside the environment, 32 sub-environments"
+    figures = (
+        Figure("1 sub-environment", "steps_per_second_1"),
+        Figure("32 sub-environments", "steps_per_second_32", versus="1 sub-environment"),
+        Figure(alone, "in_env_32", versus="32 sub-environments"),
+    )
+    return [Contestant("raw_env", settings, figures)]

@@ -1,0 +1,44 @@
+"""Sampling and training with remote env runners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.probes import training
+from benchmarks.probes.team import connect, make_config, steps_per_second
+
+_STEPS_PER_CALL = 4_096  # of every runner
+
+
+def prepare(
+    env: str, preset: str, runners: int, seconds: float, seed: int, overrides: dict[str, Any]
+) -> Callable[[], dict[str, float | None]]:
+    """Measures one number of runners, 0 being the one in the learner's process.
+
+    Returns:
+        Figures `sampling`: env-steps/s of episodes that arrive at the learner's process, which
+        does nothing else; `training`: end to end.
+    """
+    connect()
+    overrides = overrides | {"num_env_runners": runners}
+    train = training.prepare(env, preset, seconds, seed, overrides)
+    group: Any = make_config(preset, env, seed, overrides).build_algo().env_runner_group
+
+    def sample() -> int:
+        results = group.foreach_env_runner(
+            "sample",
+            kwargs={"num_timesteps": _STEPS_PER_CALL},
+            local_env_runner=runners == 0,
+        )
+        return sum(episode.env_steps() for episodes in results for episode in episodes)
+
+    sample()
+
+    def measure() -> dict[str, float | None]:
+        return {
+            "sampling": steps_per_second(sample, seconds),
+            "training": train()["steps_per_second"],
+        }
+
+    return measure
