@@ -14,7 +14,7 @@ from benchmarks import venvs
 from benchmarks.child import NotMeasured
 from benchmarks.suite import ROOT, Contestant
 
-READY_WITHIN = 400  # seconds: imports, compilation and warm-up of everything at once
+READY_WITHIN = 600  # seconds: imports, compilation and warm-up of everything at once
 MEASURED_WITHIN = 600
 
 
