@@ -35,7 +35,7 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help="Benchmarks; none: all.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; medians are taken.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.05, help="Of each measurement.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.05, help="Of each measurement.")] = 2.0,
     env: Annotated[str, typer.Option(help="Environment, where one is free.")] = "smax/3m",
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     threads: Annotated[int | None, typer.Option(help="Torch threads.")] = None,

@@ -16,7 +16,7 @@ class Options(NamedTuple):
     """What the command line asks of every benchmark."""
 
     repeats: int = 3
-    seconds: float = 3.0  # of each single measurement
+    seconds: float = 2.0  # of each single measurement
     env: str = "smax/3m"
     seed: int = 0
     full: bool = False  # more sizes and seeds, for a figure to be published

@@ -14,7 +14,7 @@ from benchmarks import venvs
 from benchmarks.child import NotMeasured
 from benchmarks.suite import ROOT, Contestant
 
-READY_WITHIN = 400  # seconds: imports, compilation and warm-up of everything at once
+READY_WITHIN = 600  # seconds: imports, compilation and warm-up of everything at once
 MEASURED_WITHIN = 600
 
 
@@ -41,6 +41,8 @@ class Worker:
         env = os.environ | {"PYTHONUNBUFFERED": "1", "RAY_USAGE_STATS_ENABLED": "0"}
         folders = [str(ROOT), *([str(venvs.package_folder(packages))] if packages else [])]
         env["PYTHONPATH"] = os.pathsep.join(folders)
+        if peer:
+            env.setdefault("JAX_COMPILATION_CACHE_DIR", str(venvs.WHERE / peer / "jax-cache"))
         env |= {"RAY_ADDRESS": ray_address} if ray_address else {}
         env |= {"BENCH_THREADS": str(threads)} if threads else {}
         command = [python, "-W", "ignore", "-m", "benchmarks.child", contestant.probe]

@@ -17,7 +17,7 @@ def contestants(o: Options) -> list[Contestant]:
 
 def _updates(o: Options, preset: str, title: str) -> Contestant:
     settings: dict[str, Any] = {"env": "smax/3m", "preset": preset, "seconds": o.seconds / 2}
-    settings |= {"seed": o.seed, "lengths": LENGTHS, "overrides": {"replay_capacity": 64}}
+    settings |= {"seed": o.seed, "lengths": LENGTHS, "overrides": {}}
     first = f"{title}, {LENGTHS[0]} steps"
     figures = tuple(
         Figure(f"{title}, {n} steps", f"ms_{n}", "ms", versus="" if n == LENGTHS[0] else first)

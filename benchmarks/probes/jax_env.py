@@ -37,9 +37,11 @@ class _Run:
         keys = jax.random.split(self._key, num_envs)
         self._state = jax.jit(jax.vmap(env.reset))(keys)[1]  # type: ignore[attr-defined]
         self._play = jax.jit(lambda key, state: _play(env, num_envs, key, state))
-        self._call()
+        for _ in range(3):  # what a call returns may be typed otherwise than what a reset does
+            self._call()
 
     def play_for(self, seconds: float) -> float:
+        """Steps per second of all environments together."""
         began, played = time.perf_counter(), 0
         while time.perf_counter() - began < seconds:
             self._call()

@@ -15,6 +15,7 @@ from benchmarks.probes.team import (
     train_batch,
     update,
 )
+from rllib_dbf.replay import EpisodeReplay
 
 
 def prepare(
@@ -26,8 +27,6 @@ def prepare(
         Figures `sample_ms_E`, `update_ms_E` (sampling included) and `megabytes_E`.
     """
     connect()
-    from rllib_dbf.replay import EpisodeReplay
-
     algo: Any = make_config(preset, env, seed, {}).build_algo()
     spec, rng = algo._task_spec(), np.random.default_rng(seed)
     episodes = [invented_episode(spec, 18, rng) for _ in range(100)]

@@ -18,6 +18,7 @@ from benchmarks.probes.team import (
     train_batch,
     update,
 )
+from rllib_dbf.replay import EpisodeReplay
 
 _BATCHES = 8  # different batches to take turns, since their shapes differ
 
@@ -67,6 +68,7 @@ def _invented(algo: Any, lengths: list[int], seed: int) -> dict[str, list[Any]]:
     rng, spec = np.random.default_rng(seed), algo._task_spec()
     batches = {}
     for length in lengths:
+        algo.replay = EpisodeReplay(2 * algo.config.batch_episodes, length)
         algo.replay.add([invented_episode(spec, length, rng) for _ in range(algo.replay.capacity)])
         batches[f"ms_{length}"] = [train_batch(algo)]
     return batches
