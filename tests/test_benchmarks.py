@@ -24,7 +24,7 @@ def test_every_benchmark_is_listed_with_a_summary():
 
 
 def test_an_unknown_benchmark_is_refused_with_the_nearest_name():
-    result = CliRunner().invoke(app, ["samplin"])
+    result = CliRunner().invoke(app, ["samplings"])
     assert result.exit_code == 2
 
 
