@@ -23,14 +23,16 @@ def prepare(
     connect()
     overrides = overrides | {"num_env_runners": runners}
     train = training.prepare(env, preset, seconds, seed, overrides)
-    group: Any = make_config(preset, env, seed, overrides).build_algo().env_runner_group
+    algo: Any = make_config(preset, env, seed, overrides).build_algo()
+    asked = {"num_timesteps": _STEPS_PER_CALL}
 
     def sample() -> int:
-        results = group.foreach_env_runner(
-            "sample",
-            kwargs={"num_timesteps": _STEPS_PER_CALL},
-            local_env_runner=runners == 0,
-        )
+        if runners == 0:
+            results = [algo.env_runner.sample(**asked)]
+        else:
+            results = algo.env_runner_group.foreach_env_runner(
+                "sample", kwargs=asked, local_env_runner=False
+            )
         return sum(episode.env_steps() for episodes in results for episode in episodes)
 
     sample()
