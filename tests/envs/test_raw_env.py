@@ -1,7 +1,8 @@
 """The benchmark runs and its random players only take legal actions."""
 
 import numpy as np
-from benchmarks.raw_env import measure, random_legal_actions
+
+from benchmarks.probes.raw_env import prepare, random_legal_actions
 
 
 def test_random_actions_are_legal_and_uniform():
@@ -13,5 +14,6 @@ def test_random_actions_are_legal_and_uniform():
 
 
 def test_measure_reports_speeds():
-    report = measure("toy/pit_corridor", 8, 0.05)
-    assert report["steps"] > 0 and report["episodes"] > 0 and report["steps_per_second"] > 0
+    report = prepare("toy/pit_corridor", [2, 8], 0.05)()
+    assert report["steps_per_second_2"] > 0
+    assert report["in_env_8"] > report["steps_per_second_8"] > 0
