@@ -2,8 +2,9 @@
 
 JaxMARL's package has no learners, so "compiled QMIX" is our own pure JAX program at the workload
 of JaxMARL's script: 8 environments, GRU 64, one update of 32 × 128 steps per 128 steps. Ours makes
-one update of 32 episodes per 8 collected. "Scan" is JaxMARL's environment with random actions,
-which bounds every learner in JAX.
+one update of 32 episodes per 8 collected. The goals are meant for JaxMARL's QMIX, for which the
+program stands without having been calibrated against it. "Scan" is JaxMARL's environment with
+random actions, which bounds every learner in JAX.
 """
 
 from benchmarks.cases.end_to_end import training
