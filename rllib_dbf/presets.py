@@ -42,7 +42,7 @@ _DBF = "DBF (Hazra, Dasgupta, Dey, 2025)"
 
 _PARTWISE = "reference parts"
 _TOYS = "known answers"
-_NOT_ON_SMAX = ("dplex",)  # no win rate of theirs is in the README
+_NOT_ON_SMAX = ("dplex", "qtran_base", "rmix", "cbf")  # the README has no win rate of theirs
 
 for _name, _row in {
     "iql": Preset("IQL", "expected", "independent", "squared", "Tan, 1993"),
