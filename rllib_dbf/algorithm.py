@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,13 +121,15 @@ class DBF(Algorithm):
 
     def _learn_from(self, episodes: EpisodeBundle, last: bool) -> None:
         """Store episodes, an update's worth at a time, and make the updates they pay for."""
-        per_update = self.config.episodes_per_update
-        for i in range(0, len(episodes), per_update):
-            arrived = episodes.part(i, i + per_update)
+        per_update, n = self.config.episodes_per_update, len(episodes)
+        # A remainder goes with the last part: by itself it might pay for no update to report.
+        stops = [*range(per_update, n - per_update + 1, per_update), n]
+        for start, stop in pairwise([0, *stops]):
+            arrived = episodes.part(start, stop)
             self.replay.add(arrived)
             self._env_steps_sampled += sum(arrived.steps)
             with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
-                self._make_updates(last and i + per_update >= len(episodes))
+                self._make_updates(last and stop == n)
 
     def _make_updates(self, last: bool) -> None:
         config, replay = self.config, self.replay

@@ -118,12 +118,16 @@ def idle_core_settings(config: Any, given: Collection[str], cores: int) -> dict[
     Ray gives a trial as many Torch threads as it reserves cores. What was given stands.
     """
     settings: dict[str, int] = {}
+    given_main = "num_cpus_for_main_process" in given
+    main = config.num_cpus_for_main_process if given_main else 1
     runners = config.num_env_runners
-    if "num_env_runners" not in given and runners == 0 and cores > 1:
-        settings["num_env_runners"] = runners = 1
-    if "num_cpus_for_main_process" not in given:
-        idle = cores - runners - (config.evaluation_num_env_runners or 0)
-        settings["num_cpus_for_main_process"] = max(1, min(idle, _MOST_CORES))
+    others = (config.evaluation_num_env_runners or 0) + config.num_learners
+    idle = cores - main - others - runners * config.num_cpus_per_env_runner
+    if "num_env_runners" not in given and runners == 0 and idle >= config.num_cpus_per_env_runner:
+        settings["num_env_runners"] = 1
+        idle -= config.num_cpus_per_env_runner
+    if not given_main:
+        settings["num_cpus_for_main_process"] = min(main + max(0, int(idle)), _MOST_CORES)
     return settings
 
 

@@ -132,17 +132,23 @@ def test_python_file_gives_config_and_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "cores", "runners", "threads"),
     [
-        ((), 1, None, 1),  # nothing to spread over
-        ((), 2, 1, 1),
-        ((), 16, 1, 4),
-        (("num_env_runners",), 2, None, 2),
-        (("num_cpus_for_main_process",), 4, 1, None),
+        ({}, 1, None, 1),  # nothing to spread over
+        ({}, 2, 1, 1),
+        ({}, 16, 1, 4),
+        ({"num_env_runners": 0}, 2, None, 2),
+        ({"num_cpus_for_main_process": 3}, 4, 1, None),
+        # A trial that asks for more cores than there are would wait for ever.
+        ({"num_cpus_for_main_process": 2}, 2, None, None),
+        ({"evaluation_num_env_runners": 1}, 2, None, 1),
+        ({"num_learners": 1}, 2, None, 1),
     ],
 )
 def test_a_lone_trial_spreads_over_idle_cores(given, cores, runners, threads) -> None:
     from rllib_dbf.cli.running import idle_core_settings
     from rllib_dbf.config import DBFConfig
 
-    found = idle_core_settings(DBFConfig(), given, cores)
+    config = DBFConfig()
+    config.update_from_dict(given)
+    found = idle_core_settings(config, given, cores)
     assert found.get("num_env_runners") == runners
     assert found.get("num_cpus_for_main_process") == threads

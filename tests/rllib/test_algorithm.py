@@ -1,5 +1,7 @@
 """The Algorithm as a whole, on real environments and real Ray."""
 
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,17 @@ def test_updates_are_paid_for_by_episodes():
     algo.train()
     episodes = algo.replay.episodes_added
     assert algo._updates_made == (episodes - 12) // 4 + 1
+    algo.stop()
+
+
+def test_episodes_that_do_not_fill_an_update_still_leave_its_metrics():
+    """Three runners share eight episodes out as three times three."""
+    algo = small("qmix").build_algo()
+    algo.learner_group.update = spy = MagicMock(wraps=algo.learner_group.update)
+    algo._learn_from(algo.env_runner.collect(8), last=False)
+    algo._learn_from(algo.env_runner.collect(17), last=True)
+    asked = [call.kwargs["reduce_metrics"] for call in spy.call_args_list]
+    assert asked == [False, False, True]
     algo.stop()
 
 
