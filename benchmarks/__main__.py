@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,8 @@ def main(
     file = output or _file(names)
     results = _measure(names or benchmark_names(), options, threads, file)
     print(f"written to {file}")
+    if any(result.broke_down for result in results):
+        raise typer.Exit(1)
     if names and all(row.not_measured for result in results for row in result.rows):
         raise typer.Exit(2)  # nothing of what was asked for by name can be measured here
 
@@ -65,7 +68,7 @@ def main(
 def _measure(names: list[str], options: Options, threads: int | None, file: Path) -> list[Result]:
     """Run the benchmarks one after the other; the file is there after each of them."""
     results: list[Result] = []
-    report = {"machine": machine.describe(), "options": options._asdict() | {"threads": threads}}
+    report = {"machine": machine.describe(), "options": asdict(options) | {"threads": threads}}
     with shared_ray(needs_ray(names, options)) as address:
         for name in names:
             print(f"bench: {name} ...", file=sys.stderr, flush=True)

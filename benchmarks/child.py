@@ -17,7 +17,6 @@ import json
 import os
 import resource
 import sys
-import traceback
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TextIO
 
@@ -40,6 +39,10 @@ class NotMeasured(Exception):
     """Raised by a probe that cannot run here; its text is the reason that the table shows."""
 
 
+class BrokeDown(NotMeasured):
+    """Raised by the suite when a contestant's process failed: a defect, not a limit."""
+
+
 def main() -> None:
     """Serve one probe: a line out when ready, a line in and a line out per measurement."""
     answers = os.fdopen(os.dup(1), "w")
@@ -54,9 +57,6 @@ def main() -> None:
             _answer(answers, figures=figures, peak_rss_mb=peak_rss_mb())
     except NotMeasured as reason:
         _answer(answers, not_measured=str(reason))
-    except Exception as error:  # the suite goes on without this contestant and shows why
-        traceback.print_exc()
-        _answer(answers, not_measured=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def peak_rss_mb() -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.child import NotMeasured
+from benchmarks.child import BrokeDown, NotMeasured
 from benchmarks.report import Row, compare
 from benchmarks.suite import Contestant, Figure, Options, benchmark
 from benchmarks.worker import Worker
@@ -20,6 +20,7 @@ class Result:
 
     def __init__(self, name: str, rows: list[Row], contestants: list[dict[str, Any]]) -> None:
         self.name, self.rows, self.contestants = name, rows, contestants
+        self.broke_down = any(each["broke_down"] for each in contestants)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
@@ -105,6 +106,7 @@ class _Run:
         self.contestant, self.log = contestant, log
         self.measured: list[dict[str, float | None]] = []
         self.not_measured: str | None = None
+        self.broke_down = False
         self.worker: Worker | None = None
 
     def start(self, ray_address: str | None, threads: int | None) -> None:
@@ -144,6 +146,7 @@ class _Run:
             "peak_rss_mb": worker.peak_rss_mb if worker else None,
             "measured": self.measured,
             "not_measured": self.not_measured,
+            "broke_down": self.broke_down,
         }
 
     @contextlib.contextmanager
@@ -151,4 +154,4 @@ class _Run:
         try:
             yield
         except NotMeasured as reason:
-            self.not_measured = str(reason)
+            self.not_measured, self.broke_down = str(reason), isinstance(reason, BrokeDown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True)
+class Options:
     """What the command line asks of every benchmark."""
 
     repeats: int = 3
@@ -20,7 +22,7 @@ class Options(NamedTuple):
     env: str = "smax/3m"
     seed: int = 0
     full: bool = False  # more sizes and seeds, for a figure to be published
-    overrides: dict[str, Any] = {}  # settings of our trainings  # noqa: RUF012 (never written to)
+    overrides: dict[str, Any] = field(default_factory=dict)  # settings of our trainings
 
 
 class Goal(NamedTuple):

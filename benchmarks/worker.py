@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import venvs
-from benchmarks.child import NotMeasured
+from benchmarks.child import BrokeDown, NotMeasured
 from benchmarks.suite import ROOT, Contestant
 
 READY_WITHIN = 600  # seconds: imports, compilation and warm-up of everything at once
@@ -31,7 +31,7 @@ class Worker:
     def __init__(
         self, contestant: Contestant, log: Path, ray_address: str | None, threads: int | None
     ) -> None:
-        self.contestant = contestant
+        self.contestant, self._log = contestant, log
         self._see = f"see {log.relative_to(ROOT) if log.is_relative_to(ROOT) else log}"
         self.versions: dict[str, str] = {}
         self.torch_threads: int | None = None
@@ -62,6 +62,7 @@ class Worker:
 
         Raises:
             NotMeasured: If the process cannot measure; says why.
+            BrokeDown: If it failed or did not answer; says how.
         """
         answer = self._read(READY_WITHIN)
         self.versions, self.torch_threads = answer["versions"], answer["torch_threads"]
@@ -70,7 +71,8 @@ class Worker:
         """One measurement.
 
         Raises:
-            NotMeasured: If it fails; says why.
+            NotMeasured: If the process cannot measure; says why.
+            BrokeDown: If it failed or did not answer; says how.
         """
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
@@ -96,10 +98,12 @@ class Worker:
         # Second by second: a suite that was suspended together with its processes is not late.
         if not any(selector.select(1.0) for _ in range(seconds)):
             self._process.kill()
-            raise NotMeasured(f"no answer within {seconds} s; {self._see}")
+            raise BrokeDown(f"no answer within {seconds} s; {self._see}")
         line = self._process.stdout.readline()
         if not line:
-            raise NotMeasured(f"the process ended ({self._process.wait()}); {self._see}")
+            said = self._log.read_text(errors="replace").split("\n")
+            last = next((text for text in reversed(said) if text.strip()), "it said nothing")
+            raise BrokeDown(f"{last.strip()} (exit code {self._process.wait()}; {self._see})")
         answer = json.loads(line)
         if "not_measured" in answer:
             raise NotMeasured(answer["not_measured"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,14 +21,10 @@ from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradient_scope import merge
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
+from rllib_dbf.optimizers import OPTIMIZERS
 from rllib_dbf.team import TrainBatch
 
 _BARRIER_STREAM = 999  # keeps the barrier's draws apart from the quantile fractions'
-
-OPTIMIZERS = {
-    "adam": partial(torch.optim.Adam, fused=True),  # a third of the time of foreach, on CPU too
-    "rmsprop": partial(torch.optim.RMSprop, foreach=True, alpha=0.99),
-}
 
 
 class NonFiniteUpdateError(RuntimeError):

@@ -13,6 +13,7 @@ from rllib_dbf.loss_terms import TD_LOSSES
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
 from rllib_dbf.objectives import OBJECTIVES, make_options
+from rllib_dbf.optimizers import OPTIMIZERS
 from rllib_dbf.registry import Registry
 
 _UNIT = ("td_lambda",)
@@ -34,9 +35,6 @@ _POSITIVE = (
     "replay_capacity",
     "optimizer_eps",
 )
-_CHOICES = {
-    "optimizer_name": ("adam", "rmsprop"),
-}
 
 
 def validate_row(config: Any) -> None:
@@ -65,6 +63,7 @@ def _tables() -> dict[str, Registry]:
         "td_loss": TD_LOSSES,
         "objective": OBJECTIVES,
         "barrier_estimator": BARRIER_ESTIMATORS,
+        "optimizer_name": OPTIMIZERS,
     }
 
 
@@ -75,11 +74,6 @@ def _validate_ranges(config: Any) -> None:
     for name in _POSITIVE:
         if not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
-    for name, allowed in _CHOICES.items():
-        if getattr(config, name) not in allowed:
-            raise ValueError(
-                f"{name}={getattr(config, name)!r} is unknown; choose from {', '.join(allowed)}"
-            )
 
 
 def _validate_fit(config: Any, expected_only: bool) -> None:

@@ -82,7 +82,7 @@ def test_a_tiny_benchmark_is_measured_and_written(tmp_path, monkeypatch):
     write_json(tmp_path / "report.json", result.as_dict())
     toy, nothing = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert len(toy["values"]) == 1 and toy["median"] > 0
-    assert "no_such_probe" in nothing["not_measured"]
+    assert "no_such_probe" in nothing["not_measured"] and result.broke_down
     assert result.contestants[0]["peak_rss_mb"] > 10
 
 

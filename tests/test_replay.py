@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.episode import FIELDS, EpisodeBundle, TeamEpisode
 from rllib_dbf.replay import EpisodeReplay
 
 N, A, O, S = 5, 7, 3, 17
@@ -99,3 +99,15 @@ def test_memory_is_what_was_played_not_the_time_limit():
     replay = EpisodeReplay(1000, episode_limit=1000)
     replay.add([episode(4, i) for i in range(1000)])
     assert replay.nbytes == replay._bytes_per_row * (1 + 1000 * 5)
+
+
+def test_parts_of_a_bundle_joined_again_are_the_bundle():
+    episodes = [episode(n, n, terminated=n != 2) for n in (3, 1, 4, 2)]
+    whole = EpisodeBundle.of(episodes)
+    parts = [whole.part(0, 1), whole.part(1, 3), whole.part(3, 9)]
+    assert [len(part) for part in parts] == [1, 2, 1]
+    assert parts[1].fields["obs"][:, 0, 0].tolist() == [1.0] * 2 + [4.0] * 5
+    joined = EpisodeBundle.join(parts)
+    assert joined.steps == [3, 1, 4, 2] and joined.terminated == [True, True, True, False]
+    for name in FIELDS:
+        np.testing.assert_array_equal(joined.fields[name], whole.fields[name])

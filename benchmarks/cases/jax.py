@@ -7,6 +7,8 @@ program stands without having been calibrated against it. "Scan" is JaxMARL's en
 random actions, which bounds every learner in JAX.
 """
 
+from dataclasses import replace
+
 from benchmarks.cases.end_to_end import training
 from benchmarks.suite import Contestant, Figure, Goal, Options
 
@@ -14,7 +16,7 @@ COMPILED = "compiled QMIX in JAX (our stand-in)"
 
 
 def contestants(o: Options) -> list[Contestant]:
-    o = o._replace(env="smax/3m")
+    o = replace(o, env="smax/3m")
     common = {"seconds": o.seconds, "seed": o.seed}
     scan = common | {"scenario": "3m", "num_envs": [8, 32]}
     raw = common | {"env": o.env, "num_envs": [8, 32]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,10 +33,10 @@ def prepare(
 class _Run:
     """A batch of environments and the compiled function that plays it."""
 
-    def __init__(self, env: object, num_envs: int, seed: int) -> None:
+    def __init__(self, env: Any, num_envs: int, seed: int) -> None:
         self._num_envs, self._key = num_envs, jax.random.PRNGKey(seed)
         keys = jax.random.split(self._key, num_envs)
-        self._state = jax.jit(jax.vmap(env.reset))(keys)[1]  # type: ignore[attr-defined]
+        self._state = jax.jit(jax.vmap(env.reset))(keys)[1]
         self._play = jax.jit(lambda key, state: _play(env, num_envs, key, state))
         for _ in range(3):  # what a call returns may be typed otherwise than what a reset does
             self._call()

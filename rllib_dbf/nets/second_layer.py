@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.input_layers import INPUT_LAYERS, HypernetInput
+from rllib_dbf.nets.input_layers import HypernetInput
 
 
-@INPUT_LAYERS.register("hypernet_second")
 class SecondLayerHypernet(HypernetInput):
     """An ordinary layer, and behind it one whose weights are generated from return quantiles.
 

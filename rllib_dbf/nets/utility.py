@@ -15,11 +15,12 @@ from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPa
 from rllib_dbf.nets.second_layer import SecondLayerHypernet
 from rllib_dbf.nets.unrolling import greedy_quantiles, unroll_together
 
+INPUT_LAYERS.register("hypernet_second")(SecondLayerHypernet)
 HEADS.register("qr")(QuantileHead)
 HEADS.register("cvar_qr")(AdaptiveCVaRHead)
 HEADS.register("iqn_pair")(RiskPairHead)
 
-__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility", "SecondLayerHypernet"]
+__all__ = ["HEADS", "INPUT_LAYERS", "Memory", "RecurrentUtility"]
 
 
 class Memory(NamedTuple):
