@@ -25,9 +25,10 @@ def play_episodes(
     """Play one episode from every seed, in the order of the seeds.
 
     Sub-environments that have nothing left to do play on with spare seeds; those episodes are not
-    returned. So no episode is dropped for being long.
+    returned. So no episode is dropped for being long. A seed whose episode the simulator lost is
+    played again.
     """
-    sampler = Sampler(env, policy, epsilon, rng, _then_spare(seeds))
+    sampler = Sampler(env, policy, epsilon, rng, _then_spare(seeds), repeat_crashed=True)
     done: dict[int, TeamEpisode] = {}
     wanted = set(range(len(seeds)))
     order = {seed: i for i, seed in enumerate(seeds)}

@@ -17,6 +17,7 @@ EPISODE_METRICS = {
     "deaths_in_wins_mean": "agents that died per won episode (absent without a win)",
     "survivors_mean": "agents alive at the end of an episode",
     "illegal_actions": "actions outside the mask that were sent; always 0",
+    "crashed_episodes": "episodes that the simulator lost so far; they are dropped (training only)",
     "epsilon": "exploration rate now (training only)",
 }
 LEARNER_METRICS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _registered = False
@@ -16,7 +17,7 @@ def register() -> None:
     from ray.tune.registry import register_env, register_trainable
 
     from rllib_dbf.algorithm import preset_algorithm
-    from rllib_dbf.envs import list_envs
+    from rllib_dbf.envs import REGISTERED, list_envs
     from rllib_dbf.presets import PRESETS
 
     for name, row in PRESETS.items():
@@ -24,17 +25,29 @@ def register() -> None:
         register_trainable(title, preset_algorithm(name), warn=False)
     for env in list_envs():
         register_env(env, _EnvCreator(env))
+    REGISTERED.append(lambda name, factory: register_env(name, _EnvCreator(name, factory)))
     _registered = True
 
 
 class _EnvCreator:
-    """Creates a team environment by name; what Ray's registry stores for each of ours."""
+    """What Ray's registry stores for a team environment.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    Args:
+        name: Its name.
+        factory: A user's factory, which travels along to the workers; None for those of the
+            package, which workers have.
+    """
+
+    makes_teams = True
+
+    def __init__(self, name: str, factory: Callable[..., Any] | None = None) -> None:
+        self._name, self._factory = name, factory
 
     def __call__(self, config: dict[str, Any]) -> Any:
         from rllib_dbf.envs import make_env
 
         options = dict(config)
-        return make_env(self.name, int(options.pop("num_envs", 1)), **options)
+        num_envs = int(options.pop("num_envs", 1))
+        if self._factory is None:
+            return make_env(self._name, num_envs, **options)
+        return self._factory(num_envs, **options)

@@ -224,6 +224,8 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         log_episodes(self.metrics, shown, has_win=self.env.spec.has_win if self.env else True)
         if self.sampler is not None and not self.config.in_evaluation:
             log("epsilon", self.sampler.epsilon(self.sampler.timestep), window=1)
+            crashed, self.sampler.crashed = self.sampler.crashed, 0
+            log("crashed_episodes", crashed, reduce="lifetime_sum")
         return self.metrics.reduce()
 
     def get_state(

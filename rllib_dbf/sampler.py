@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from rllib_dbf.envs.team_env import TeamStep, VectorTeamEnv
+from rllib_dbf.envs.team_env import CRASH, OUTCOMES, TeamStep, VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.exploration import draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
@@ -58,6 +58,7 @@ class Sampler:
         rng: Draws the exploration.
         seeds: Endless source of episode seeds.
         record_proposed: Store the actions before their correction, not those executed.
+        repeat_crashed: Play a seed again whose episode the simulator lost.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Sampler:
         rng: np.random.Generator,
         seeds: Iterator[int],
         record_proposed: bool = False,
+        repeat_crashed: bool = False,
     ) -> None:
-        self._record_proposed = record_proposed
+        self._record_proposed, self._repeat_crashed = record_proposed, repeat_crashed
+        self.crashed = 0  # episodes that the simulator lost; they are in no list
         self.env, self.policy, self.epsilon, self.rng = env, policy, epsilon, rng
         self.timestep = 0.0  # lifetime team steps of all runners, which ε is a function of
         self.timestep_scale = 1.0  # runners that step beside this one, itself included
@@ -173,6 +176,9 @@ class Sampler:
     def _finish(self, step: TeamStep, ended: ndarray) -> None:
         self._record_state(step, (ended, self._t[ended]))
         for b in ended.tolist():
+            if step.outcome[b] == OUTCOMES[CRASH]:
+                self._lose(int(self._seed[b]))
+                continue
             length = int(self._t[b])
             states, steps = slice(0, length + 1), slice(0, length)
             self.finished.append(
@@ -192,6 +198,11 @@ class Sampler:
                     illegal_actions=self._count_illegal(b, steps),
                 )
             )
+
+    def _lose(self, seed: int) -> None:
+        self.crashed += 1
+        if self._repeat_crashed:
+            self._upcoming.appendleft(seed)
 
     def _count_illegal(self, b: int, steps: slice) -> int:
         chosen = self._actions[b, steps, :, None].astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rllib_dbf.envs.team_env import VectorTeamEnv
@@ -25,6 +26,8 @@ class EnvEntry(NamedTuple):
     factory: Callable[..., VectorTeamEnv]  # factory(num_envs, **options)
     options: Mapping[str, Option]
     takes_any_option: bool = False  # the factory has **keywords: unknown options are its business
+    suggested: Mapping[str, Any] = MappingProxyType({})  # settings that suit it, by name
+    made_from: Any = None  # what a user registered
 
 
 def entry_of(factory: Callable[..., VectorTeamEnv]) -> EnvEntry:

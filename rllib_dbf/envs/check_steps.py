@@ -83,7 +83,7 @@ def outcomes(spec: TeamSpec, before: TeamStep | None, after: TeamStep) -> str:
     for row, word in enumerate(after.outcome):
         allowed = [""]
         if after.truncated[row]:
-            allowed = ["timeout"]
+            allowed = ["timeout", "crash"]
         elif after.terminated[row]:
             allowed = ["win", "loss", "draw"] if spec.has_win else ["end"]
         if word not in allowed or word not in OUTCOMES:

@@ -11,10 +11,10 @@ from numpy import ndarray
 
 from rllib_dbf.registry import Registry
 
-OUTCOMES = ("", "win", "loss", "draw", "timeout", "end")
+OUTCOMES = ("", "win", "loss", "draw", "timeout", "end", "crash")
 """Words of `TeamStep.outcome`; their positions are the outcome codes simulators work with."""
 
-RUNNING, WIN, LOSS, DRAW, TIMEOUT, END = range(len(OUTCOMES))
+RUNNING, WIN, LOSS, DRAW, TIMEOUT, END, CRASH = range(len(OUTCOMES))
 
 
 class TeamSpec(NamedTuple):
@@ -35,7 +35,8 @@ class TeamStep(NamedTuple):
     """What a batch of B sub-environments shows after a reset or a step.
 
     Terminal observations are the true ones. `outcome` is "" while an episode runs and
-    "win", "loss", "draw", "timeout" or "end" (nothing to win) on its last step.
+    "win", "loss", "draw", "timeout" or "end" (nothing to win) on its last step; "crash" if the
+    simulator failed, and what was played is no episode.
     The arrays are fresh in every call: they may be kept, but not written to, because the
     environment may still read them.
     """
@@ -47,7 +48,7 @@ class TeamStep(NamedTuple):
     reward: Float32[ndarray, " B"]  # team reward of the transition that led here (0 after reset)
     new_deaths: Integer[ndarray, " B"]  # agents that died on arrival here (0 after reset)
     terminated: Bool[ndarray, " B"]  # the task ended: nothing to bootstrap from
-    truncated: Bool[ndarray, " B"]  # time limit: the episode is cut, the task goes on
+    truncated: Bool[ndarray, " B"]  # cut (time limit, crash): the task would have gone on
     outcome: tuple[str, ...]  # one word per sub-environment
 
 
@@ -188,3 +189,6 @@ def require_legal(actions: ndarray, avail: Bool[ndarray, "B N A"], running: ndar
 
 
 ENVS: Registry[Any] = Registry("environment")
+
+DOORS: Registry[Any] = Registry("kind of environment")
+"""What comes before the slash of a name that is in no table → function(rest) → entry or None."""
