@@ -11,6 +11,7 @@ from ray.tune.result import TRIAL_INFO
 from ray.util.debug import log_once
 
 from rllib_dbf.barrier_config import BarrierConfig
+from rllib_dbf.envs.naming import find_env
 from rllib_dbf.presets import PRESETS, Preset
 
 _PARTS = [f for f in Preset._fields if f not in ("title", "paper", "status", "n_quantiles")]
@@ -203,6 +204,26 @@ class DBFConfig(BarrierConfig):
 
         return check_setting(self, name, value)
 
+    @no_type_check  # RLlib checks the arguments
+    def environment(self, env: Any = NotProvided, **keywords: Any) -> DBFConfig:
+        """As RLlib's, for a name, a path or a class that `rllib_dbf.envs.make_env` takes.
+
+        An environment may suggest settings that suit it (few copies of a slow simulator, a
+        smaller replay); they replace what still has its default. What is set afterwards stands.
+
+        Raises:
+            UnknownNameError: If there is no such environment.
+            ValueError: If a path cannot be imported.
+        """
+        super().environment(env, **keywords)
+        if env is not NotProvided and env is not None:
+            suggested = find_env(env).suggested
+            usual = DBFConfig(preset=self.preset) if suggested else self
+            for name, value in suggested.items():
+                if getattr(self, name) == getattr(usual, name):
+                    setattr(self, name, value)
+        return self
+
     def _take_row(self, preset: str) -> None:
         row = PRESETS[preset.lower()]
         self.preset = preset.lower()
@@ -212,10 +233,12 @@ class DBFConfig(BarrierConfig):
         self.n_quantiles = self.n_target_quantiles = row.n_quantiles
 
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> DBFConfig:
-        """As RLlib's, but an unknown or mistyped setting is an error, and `preset` comes first."""
+        """As RLlib's, but an unknown or mistyped setting is an error; preset and env come first."""
         rest = dict(config_dict)
         if "preset" in rest:
             self.training(preset=rest.pop("preset"))
+        if "env" in rest:
+            self.environment(rest.pop("env"))
         for name, value in rest.items():
             attribute = self._translate_special_keys(name, warn_deprecated=False)
             rest[name] = self._checked_if_new(attribute, value)

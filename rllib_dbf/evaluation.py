@@ -10,6 +10,7 @@ import numpy as np
 
 from rllib_dbf.checkpoint import load_team
 from rllib_dbf.envs import make_env
+from rllib_dbf.envs.naming import find_env
 from rllib_dbf.envs.team_env import VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.sampler import Policy, Sampler
@@ -76,7 +77,8 @@ def evaluate_checkpoint(
     team = load_team(path)
     rng = np.random.default_rng(seed)
     seeds = rng.choice(2**31, size=episodes, replace=False).tolist()
-    env = make_env(team.env, min(episodes, 32), **team.env_options)
+    copies = find_env(team.env).suggested.get("num_envs_per_env_runner", 32)
+    env = make_env(team.env, min(episodes, copies), **team.env_options)
     try:
         played = play_episodes(env, team.module, seeds, lambda _: explore, rng)
     finally:

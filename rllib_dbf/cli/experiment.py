@@ -90,10 +90,16 @@ def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, An
 
 def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
     """Checked values by bare name; a later value replaces an earlier one."""
+    from rllib_dbf.envs.naming import find_env
+
     found: dict[str, Given] = {}
     env = experiment.env
     is_class = isinstance(env.value, str) and ":" in env.value and not experiment.algorithm.is_team
     found["env"] = Given(load_object(env.value), env.origin) if is_class else env
+    if experiment.algorithm.is_team:
+        for name, value in find_env(found["env"].value).suggested.items():
+            if name not in experiment.base_changes:
+                found[name] = Given(value, f"suits {env.value}")
     for key, (value, origin) in experiment.given:
         name = find_setting(config, key).name
         try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from rllib_dbf import named_object
 from rllib_dbf.cli.errors import CommandError
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.registry import suggestion
@@ -73,18 +71,13 @@ def check_env(env: str | None, algorithm: Algorithm) -> str:
         if algorithm.is_team:
             return DEFAULT_ENV
         raise CommandError(f"{algorithm.title} needs an environment, as --env CartPole-v1")
-    if ":" in env:
-        load_object(env)
-        return env
     from rllib_dbf.envs import list_envs
 
     teams = list_envs()
     if algorithm.is_team:
-        if env not in teams:
-            raise CommandError(
-                f"environment {env!r} is unknown to {algorithm.title}, which plays teams;"
-                f" `rllib list envs` shows all {len(teams)}.{suggestion(env, teams)}"
-            )
+        return _check_team_env(env, algorithm.title, teams)
+    if ":" in env:
+        load_object(env)
         return env
     if env in teams:
         raise CommandError(
@@ -92,6 +85,22 @@ def check_env(env: str | None, algorithm: Algorithm) -> str:
             f" choose a team algorithm: {', '.join(row.title for row in PRESETS.values())}"
         )
     return _check_single_agent_env(env)
+
+
+def _check_team_env(env: str, title: str, teams: list[str]) -> str:
+    from rllib_dbf.envs.naming import find_env
+    from rllib_dbf.registry import UnknownNameError
+
+    try:
+        find_env(env)
+    except UnknownNameError as error:
+        raise CommandError(
+            f"environment {env!r} is unknown to {title}, which plays teams;"
+            f" `rllib list envs` shows all {len(teams)}.{suggestion(env, teams)}"
+        ) from error
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    return env
 
 
 def _check_single_agent_env(env: str) -> str:
@@ -112,16 +121,10 @@ def load_object(path: str) -> Any:
     Raises:
         CommandError: If the module or the name is not there.
     """
-    module, _, name = path.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CommandError(
-            f"{path!r} cannot be imported ({error}); it has to read module:Class, with the module"
-            " on PYTHONPATH or in this directory"
-        ) from error
+        return named_object.load_object(path)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def trainable_of(algorithm: Algorithm) -> type:

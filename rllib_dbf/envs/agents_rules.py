@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rllib_dbf.envs.agents_task import Ending
-from rllib_dbf.envs.named_object import is_path, load_object
+from rllib_dbf.named_object import is_path, load_object
 
 DEATHS = {
     "game_goes_on": "who terminates while the game goes on for others died",

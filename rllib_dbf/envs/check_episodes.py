@@ -52,7 +52,9 @@ def illegal(case: Subject) -> str | None:
         except ValueError:
             continue
         raise Violation(f"action {action} of agent {agent} was accepted")
-    same_episodes([shown, *go_on(case.env, shown, case.seeds, 0, 3)], 0, case.reference, 0, 0.0)
+    same_episodes(
+        [shown, *go_on(case.env, shown, case.seeds, 0, 3)], 0, case.reference, 0, case.tolerance
+    )
     return None
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from rllib_dbf.envs import pettingzoo, rllib
 from rllib_dbf.envs.catalogue import EnvEntry, Option, entry_of
-from rllib_dbf.envs.named_object import is_path, load_object
 from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
 from rllib_dbf.envs.team_env import DOORS, ENVS, VectorTeamEnv
 from rllib_dbf.envs.team_task import TeamTask
+from rllib_dbf.named_object import is_path, load_object
 
 
 def find_env(env: Any) -> EnvEntry:

@@ -13,9 +13,9 @@ from numpy import ndarray
 from rllib_dbf.envs.agents_rules import DEATHS, TerminationRules
 from rllib_dbf.envs.agents_task import AgentsTask
 from rllib_dbf.envs.catalogue import EnvEntry, Option
-from rllib_dbf.envs.named_object import is_path, load_object
 from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
 from rllib_dbf.envs.team_env import DOORS, ENVS, VectorTeamEnv
+from rllib_dbf.named_object import is_path, load_object
 
 TEAM_OPTIONS = {
     "agents": Option((), "the team, by name; empty: all agents"),

@@ -47,6 +47,7 @@ class ProcessLane:
         self._file = anonymous_file()
         env = os.environ | {"PYTHONUNBUFFERED": "1"}
         env.setdefault("OMP_NUM_THREADS", "1")
+        env.setdefault("PYTHONHASHSEED", "0")  # simulators that iterate over sets of names
         folders = [path or str(Path.cwd()) for path in sys.path]
         env["PYTHONPATH"] = os.pathsep.join(folders)
         handles = theirs.fileno(), self._file

@@ -10,10 +10,10 @@ from typing import Any
 from rllib_dbf.envs.agents_task import AgentsTask
 from rllib_dbf.envs.catalogue import EnvEntry
 from rllib_dbf.envs.dicts_with_all import DictsWithAll
-from rllib_dbf.envs.named_object import is_path, load_object
 from rllib_dbf.envs.pettingzoo import OPTIONS, team_of
 from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
 from rllib_dbf.envs.team_env import DOORS, VectorTeamEnv
+from rllib_dbf.named_object import is_path, load_object
 
 
 def multi_agent_task(create: str | Callable[[dict], Any], settings: dict[str, Any]) -> AgentsTask:

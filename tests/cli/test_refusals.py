@@ -26,7 +26,7 @@ WITHOUT_RAY = {
     "no end": (["--algo", "PPO", "--env", "CartPole-v1"], ["--stop-iters"]),
     "class that is not there": (
         ["--algo", "PPO", "--env", "nowhere:Task", "--stop-iters", "1"],
-        ["'nowhere:Task'", "module:Class"],
+        ["'nowhere:Task'", "module:name"],
     ),
     "--set without a value": (["--set", "gamma_b"], ["KEY=VALUE"]),
     "--config that is no mapping": (["--config", "[1]"], ["--config", "mapping"]),
