@@ -36,7 +36,7 @@ _REPLAY_STREAM = 17  # keeps the replay's draws apart from the runners'
 
 
 class DBF(Algorithm):
-    """Trains any preset: one update per `episodes_per_update` collected episodes."""
+    """Trains any preset: `updates_per_collection` per `episodes_per_update` episodes."""
 
     preset = "dbf"
     config: DBFConfig
@@ -135,8 +135,8 @@ class DBF(Algorithm):
         config, replay = self.config, self.replay
         if replay.episodes_added < config.learning_starts:
             return
-        paid = (replay.episodes_added - config.learning_starts) // config.episodes_per_update + 1
-        owed = paid - self._updates_made
+        collections = (replay.episodes_added - config.learning_starts) // config.episodes_per_update
+        owed = (collections + 1) * config.updates_per_collection - self._updates_made
         for i in range(owed):
             results = self.learner_group.update(
                 batches=self._batches(),

@@ -82,6 +82,7 @@ class DBFConfig(BarrierConfig):
         self.optimizer_name, self.optimizer_eps = "adam", 1e-5
         self.epsilon: float | list = [(0, 1.0), (50_000, 0.05)]
         self.batch_episodes, self.episodes_per_update = 32, 8
+        self.updates_per_collection = 1
         self.overlap_sampling: bool | None = None
         self.overlap_updates = 4
         self.learning_starts, self.target_update_interval = 32, 200
@@ -119,6 +120,7 @@ class DBFConfig(BarrierConfig):
         epsilon: float | list = NotProvided,
         batch_episodes: int = NotProvided,
         episodes_per_update: int = NotProvided,
+        updates_per_collection: int = NotProvided,
         overlap_sampling: bool | None = NotProvided,
         overlap_updates: int = NotProvided,
         learning_starts: int = NotProvided,
@@ -167,6 +169,8 @@ class DBFConfig(BarrierConfig):
             epsilon: Exploration rate, or a list of (lifetime env steps, rate) joined linearly.
             batch_episodes: Replayed episodes per update.
             episodes_per_update: Collected episodes per update.
+            updates_per_collection: Updates each time so many episodes are collected; above 1 where
+                episodes are long or simulators slow.
             overlap_sampling: Play the next episodes while learning from the last; the policy that
                 plays is then one collection's updates old. None: with remote runners only (in
                 one process the two compete for the interpreter and gain nothing). Reproducible

@@ -29,6 +29,7 @@ _POSITIVE = (
     "n_target_quantiles",
     "batch_episodes",
     "episodes_per_update",
+    "updates_per_collection",
     "overlap_updates",
     "learning_starts",
     "target_update_interval",

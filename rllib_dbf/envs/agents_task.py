@@ -176,7 +176,7 @@ class AgentsTask:
         chosen |= self._choose_for_others()
         self._obs, rewards, terminated, truncated, infos = self._env.step(chosen)
         self._time += 1
-        reward = sum(rewards.get(agent, 0.0) for agent in self._team)
+        reward = float(sum(rewards.get(agent, 0.0) for agent in self._team))
         goes_on = bool(self._env.agents)
         gone = [a for a in self._living() if terminated.get(a) or truncated.get(a)]
         remaining = [a for a in self._living() if a not in gone]

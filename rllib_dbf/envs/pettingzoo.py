@@ -126,7 +126,7 @@ def _load(path: str) -> Any:
     except ValueError as error:
         missing = getattr(error.__cause__, "name", None)
         if missing in ("pettingzoo", "mpe2", "pygame"):
-            extra = "mpe" if "mpe2" in path else "pettingzoo"
+            extra = "mpe" if "mpe2" in path else "kaz" if missing == "pygame" else "pettingzoo"
             raise ImportError(
                 f'{path} needs {missing}: pip install "rllib-dbf[{extra}]"', name=missing
             ) from error

@@ -21,6 +21,7 @@ from rllib_dbf.envs.shared_rows import SharedRow, anonymous_file
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.envs.team_task import FilledStep, TeamTask
 
+_START = 120.0  # seconds that importing a simulator may take on a busy machine
 _GRACE = 10.0  # seconds a simulator has to close itself
 
 
@@ -30,7 +31,8 @@ class ProcessLane:
     Args:
         make: Makes the task, there. What pickle cannot name (a lambda, a class of the main
             script) travels by value.
-        timeout: Seconds an answer may take before the process is taken for hanging and ended.
+        timeout: Seconds an answer may take before the process is taken for hanging and ended; a
+            start may take two minutes at least.
     """
 
     def __init__(self, make: Callable[[], TeamTask], timeout: float) -> None:
@@ -83,7 +85,7 @@ class ProcessLane:
         if self._process is None:
             self._launch()
         if self._row is None:
-            self._spec = self._answer("ready")
+            self._spec = self._answer("ready", max(self._timeout, _START))
             self._row = SharedRow(self._file, self._spec)
         return self._row
 
@@ -132,7 +134,7 @@ class ProcessLane:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self._pipe.send((what, argument))
 
-    def _answer(self, wanted: str) -> Any:
+    def _answer(self, wanted: str, timeout: float | None = None) -> Any:
         """The content of the answer.
 
         Raises:
@@ -141,8 +143,9 @@ class ProcessLane:
         if self._pipe is None:
             raise LaneCrashedError(self._why)
         try:
-            if not self._pipe.poll(self._timeout):
-                raise self._ended(f"no answer within {self._timeout:g} s; its process was ended")
+            if not self._pipe.poll(timeout or self._timeout):
+                late = f"{timeout or self._timeout:g} s"
+                raise self._ended(f"no answer within {late}; its process was ended")
             kind, content = self._pipe.recv()
         except (EOFError, ConnectionResetError):
             code = self._process.wait() if self._process else None
