@@ -12,7 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "rllib_dbf"
-SIMULATORS = {"jax", "jaxlib", "jaxmarl", "metadrive", "pettingzoo", "smac", "pysc2", "flax"}
+SIMULATORS = {"jax", "jaxlib", "jaxmarl", "metadrive", "pettingzoo", "pysc2", "flax"}
+SIMULATORS |= {"smac", "smacv2", "smaclite", "absl"}
 
 
 def files_in(*folders: str) -> list[Path]:

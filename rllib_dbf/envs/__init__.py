@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rllib_dbf.envs import metadrive, smax, toy  # noqa: F401  (they enter themselves in the table)
+from rllib_dbf.envs import metadrive, smac, smax, toy  # noqa: F401  (they enter themselves in the table)
 from rllib_dbf.envs.catalogue import Option, check_options
 from rllib_dbf.envs.check import CheckReport, check_team_env
 from rllib_dbf.envs.naming import entry_of_object, find_env
