@@ -32,12 +32,13 @@ def main() -> None:
         parent.send(("ready", player.task.spec))
         _serve(parent, player, row)
         player.close()
-    except EOFError:
         return
+    except EOFError:
+        pass  # the parent is gone, and this thread saw it first
     except BaseException:  # a stranger's simulator may raise anything; the parent tells the user
         with contextlib.suppress(OSError):
             parent.send(("failed", traceback.format_exc()))
-        sys.exit(1)
+    os.killpg(0, signal.SIGKILL)  # with what the simulator has started
 
 
 def _serve(parent: Connection, player: Player, row: SharedRow) -> None:
