@@ -122,6 +122,7 @@ def _stack(package: str, map_name: str, num_envs: int, **given: Any) -> VectorTe
         if settings.get(key, 1) < 1:
             raise ValueError(f"option {key}={settings[key]} must be at least 1")
     stacking = {k: settings.pop(k) for k in STACKING}
+    stacking["step_timeout"] = float(stacking["step_timeout"])
     own = {k: settings.pop(k) for k in GAME_TASK_OPTIONS if k in settings}
     arguments = settings | {"map_name": map_name}
     if package != "smaclite":

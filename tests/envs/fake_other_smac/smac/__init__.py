@@ -1,0 +1,1 @@
+"""A hyper-parameter optimiser that has the name."""
