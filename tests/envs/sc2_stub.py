@@ -85,7 +85,7 @@ class StarCraft2Env:
         self.replay_dir, self.replay_prefix = replay_dir, replay_prefix
         self._seed, self._sc2_proc = seed, None
         self._episode_count = self._episode_steps = self.force_restarts = 0
-        self.battles_won = self.battles_game = self.timeouts = 0
+        self.battles_won = self.battles_game = 0
         self._fight = Fight(0, 0)
         self.agents, self.enemies = {}, {}
         self._size_up()
@@ -93,6 +93,9 @@ class StarCraft2Env:
 
     def _size_up(self):
         self.max_reward = self.n_enemies * self.reward_death_value + self.reward_win
+        self._clear()
+
+    def _clear(self):
         self.death_tracker_ally = np.zeros(self.n_agents)
         self.death_tracker_enemy = np.zeros(self.n_enemies)
         self.last_action = np.zeros((self.n_agents, self.n_actions))
@@ -114,9 +117,7 @@ class StarCraft2Env:
         self._episode_steps = 0
         if self._episode_count == 0:
             self._launch()
-        self.death_tracker_ally = np.zeros(self.n_agents)
-        self.death_tracker_enemy = np.zeros(self.n_enemies)
-        self.last_action = np.zeros((self.n_agents, self.n_actions))
+        self._clear()
         if met(f"reset@{self._episode_count}"):
             self.full_restart()
         else:
@@ -125,9 +126,8 @@ class StarCraft2Env:
         return self.get_obs(), self.get_state()
 
     def _init_units(self):
-        noise = self._seed if Path(os.environ[FOLDER], "noise").exists() else None
-        if noise is not None:
-            noise = noise * 1000 + self._episode_count
+        noisy = Path(os.environ[FOLDER], "noise").exists()
+        noise = self._seed * 1000 + self._episode_count if noisy else None
         self._fight = Fight(self.n_agents, self.n_enemies, self._medivac, noise)
         self.agents, self.enemies = self._fight.agents, self._fight.enemies
         rounds = 2 if met("late") else 1
@@ -189,7 +189,6 @@ class StarCraft2Env:
             reward += self.reward_win
         elif code is None and self._episode_steps >= self.episode_limit:
             terminated = True
-            self.timeouts += 1
             if self.continuing_episode:
                 info["episode_limit"] = True
         self.battles_game += terminated
@@ -252,30 +251,3 @@ class StarCraft2Env:
             self._sc2_proc.wait()
             self._sc2_proc = None
             note("closed")
-
-
-class CapableStarCraft2Env(StarCraft2Env):
-    """SMACv2's: teams are drawn anew in every episode."""
-
-    def __init__(
-        self,
-        map_name="8m",
-        obs_own_pos=False,
-        obs_starcraft=True,
-        conic_fov=False,
-        num_fov_actions=12,
-        use_unit_ranges=False,
-        min_attack_range=2,
-        kill_unit_step_mul=2,
-        fully_observable=False,
-        capability_config={},  # noqa: B006 (as it is there)
-        prob_obs_enemy=1.0,
-        action_mask=True,
-        **as_in_smac,
-    ):
-        super().__init__(map_name, **as_in_smac)
-        if "team_gen" in capability_config:
-            self.n_agents = capability_config["team_gen"]["n_units"]
-            self.n_enemies = capability_config["team_gen"]["n_enemies"]
-        self.n_actions = 6 + self.n_enemies
-        self._size_up()
