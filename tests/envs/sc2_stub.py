@@ -8,6 +8,7 @@ removes it (but `never` starts no game, and `noise` makes battles differ). What 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -27,11 +28,10 @@ FOLDER = "SC2_STUB"
 
 def met(fault):
     """Whether this fault was asked for; it happens once."""
-    try:
+    with contextlib.suppress(FileNotFoundError):
         Path(os.environ[FOLDER], fault).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+        return True
+    return False
 
 
 def note(event, **facts):
@@ -118,10 +118,7 @@ class StarCraft2Env:
         if self._episode_count == 0:
             self._launch()
         self._clear()
-        if met(f"reset@{self._episode_count}"):
-            self.full_restart()
-        else:
-            self._init_units()
+        self.full_restart() if met(f"reset@{self._episode_count}") else self._init_units()
         note("started", max_reward=self.max_reward, episode=self._episode_count)
         return self.get_obs(), self.get_state()
 
