@@ -13,6 +13,7 @@ from rllib_dbf.envs import make_env
 from rllib_dbf.envs.naming import find_env
 from rllib_dbf.envs.team_env import VectorTeamEnv
 from rllib_dbf.episode import TeamEpisode
+from rllib_dbf.film import film_writer
 from rllib_dbf.sampler import Policy, Sampler
 
 
@@ -87,19 +88,21 @@ def evaluate_checkpoint(
 
 
 def render_checkpoint(path: str | Path, seed: int = 0, out: str | Path = "episode.gif") -> Path:
-    """Draw one greedy episode of a checkpoint's team into an animated GIF.
+    """Draw one greedy episode of a checkpoint's team into an animated GIF or an MP4 film.
+
+    Of a long episode every k-th step is drawn, so that there are at most some 250 pictures.
 
     Args:
         path: Checkpoint directory of any preset.
         seed: Seed of the episode (the first that `evaluate_checkpoint` plays with this seed).
-        out: File to write; its directory is made.
+        out: File to write, .gif or .mp4; its directory is made.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
-        ValueError: If the environment cannot draw itself.
+        ValueError: If the environment cannot draw itself, or for another kind of file.
+        ImportError: If a film is asked for and imageio-ffmpeg is not installed.
     """
-    from PIL import Image
-
+    write = film_writer(Path(out))
     team = load_team(path)
     rng = np.random.default_rng(seed)
     first = int(rng.choice(2**31, size=1, replace=False)[0])
@@ -110,20 +113,23 @@ def render_checkpoint(path: str | Path, seed: int = 0, out: str | Path = "episod
         env.close()
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    images = [Image.fromarray(frame).quantize() for frame in frames]
-    durations = [_FRAME_MS] * (len(images) - 1) + [8 * _FRAME_MS]
-    images[0].save(out, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    write(frames)
     return out
 
 
-_FRAME_MS = 160
+_FRAMES = 250
 
 
 def _frames(env: VectorTeamEnv, policy: Policy, seed: int, name: str) -> list[np.ndarray]:
     sampler = Sampler(env, policy, lambda _: 0.0, np.random.default_rng(seed), _then_spare([seed]))
     frames: list[np.ndarray] = []
+    every, steps = max(1, -(-env.spec.episode_limit // _FRAMES)), 0
 
     def draw() -> None:
+        nonlocal steps
+        steps += 1
+        if (steps - 1) % every:
+            return
         frame = env.draw()
         if frame is None:
             raise ValueError(f"env={name!r} cannot draw itself; leave out the picture")

@@ -23,7 +23,7 @@ def evaluate(
     seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
     render: Annotated[
-        Path | None, Option(metavar="FILE.gif", help="Draw the first episode.")
+        Path | None, Option(metavar="FILE", help="Draw the first episode: .gif .mp4")
     ] = None,
     out: Annotated[
         Path | None, Option(metavar="FILE", help="Write a row per episode: .json .csv .parquet")
@@ -35,8 +35,8 @@ def evaluate(
     path = find_checkpoint(checkpoint)
     if out is not None and out.suffix not in _FORMATS:
         raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
-    if render is not None and render.suffix != ".gif":
-        raise CommandError(f"--render {str(render)!r} must end in .gif")
+    if render is not None:
+        _check_film(render)
     from rllib_dbf.cli.running import load_ray, start_ray
 
     load_ray(verbose)
@@ -56,6 +56,15 @@ def evaluate(
     else:
         _print(summary, render, out)
     return DONE
+
+
+def _check_film(path: Path) -> None:
+    from rllib_dbf.film import film_writer
+
+    try:
+        film_writer(path)
+    except (ValueError, ImportError) as error:
+        raise CommandError(f"--render: {error}") from error
 
 
 def _play_team(path: Path, episodes: int, seed: int, render: Path | None) -> list[dict[str, Any]]:

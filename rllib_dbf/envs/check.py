@@ -51,7 +51,7 @@ class CheckReport(NamedTuple):
 
 
 def check_team_env(
-    env: str | Callable[[int], VectorTeamEnv] | VectorTeamEnv,
+    env: str | Callable[..., Any] | VectorTeamEnv,
     num_envs: int = 4,
     max_steps: int = 200,
     tolerance: float = 0.0,
@@ -60,12 +60,12 @@ def check_team_env(
     """Play an environment at random and see whether it keeps the contract of `VectorTeamEnv`.
 
     Args:
-        env: A name for `make_env`, a factory (called with a number of copies), or an instance;
-            with an instance, what needs a second one is not tested.
+        env: What `make_env` takes (a name, a class, a factory), or an instance; with an instance,
+            what needs a second one is not tested.
         num_envs: Copies to play, at least 2; an instance brings its own number.
         max_steps: Steps to play at most in one go.
         tolerance: How far observations, state and reward of equal episodes may lie apart.
-        **options: For `make_env`, when a name is given.
+        **options: For `make_env`.
 
     Returns:
         One finding per property. Nothing is raised for a failure; see `raise_if_failed`.
@@ -88,13 +88,12 @@ def check_team_env(
 
 def _maker(env: Any, options: dict[str, Any]) -> tuple[Callable | None, str]:
     """How to make more of what is checked, and what to call it."""
-    if isinstance(env, str):
-        from rllib_dbf.envs import make_env  # here, because that package imports this module
-
-        return lambda num_envs: make_env(env, num_envs, **options), env
     if isinstance(env, VectorTeamEnv):
         return None, type(env).__name__
-    return env, getattr(env, "__name__", repr(env))
+    from rllib_dbf.envs import make_env  # here, because that package imports this module
+
+    title = env if isinstance(env, str) else getattr(env, "__name__", repr(env))
+    return lambda num_envs: make_env(env, num_envs, **options), title
 
 
 def _judge_steps(name: str, rule: Callable, case: Subject) -> Finding:

@@ -16,7 +16,7 @@ from numpy import ndarray
 from rllib_dbf.envs.agents_task import AgentsTask, Ending
 from rllib_dbf.envs.catalogue import EnvEntry, Option
 from rllib_dbf.envs.dicts_with_all import DictsWithAll
-from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
+from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv, stacking_of
 from rllib_dbf.envs.team_env import ENVS, VectorTeamEnv
 
 CLASSES = {
@@ -188,9 +188,8 @@ def _picture(traffic: Any) -> ndarray:
 
 
 def _stack(name: str, num_envs: int, **given: Any) -> VectorTeamEnv:
-    make = partial(metadrive_task, name, given)
-    timeout = given.get("step_timeout", OPTIONS["step_timeout"].default)
-    return StackedTeamEnv(make, num_envs, "processes", timeout)
+    stacking = stacking_of(given | {"vectorisation": "processes"})
+    return StackedTeamEnv(partial(metadrive_task, name, given), num_envs, **stacking)
 
 
 for _name in CLASSES:

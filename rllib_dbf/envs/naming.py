@@ -10,7 +10,7 @@ from typing import Any
 
 from rllib_dbf.envs import pettingzoo, rllib
 from rllib_dbf.envs.catalogue import EnvEntry, Option, entry_of
-from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
+from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv, stacking_of
 from rllib_dbf.envs.team_env import DOORS, ENVS, VectorTeamEnv
 from rllib_dbf.envs.team_task import TeamTask
 from rllib_dbf.named_object import is_path, load_object
@@ -76,5 +76,5 @@ def _entry_of_task(task: type) -> EnvEntry:
 
 
 def _make_task(task: Callable[..., TeamTask], num_envs: int, **options: Any) -> StackedTeamEnv:
-    stacking = {k: options.pop(k, o.default) for k, o in STACK_OPTIONS.items()}
-    return StackedTeamEnv(partial(task, **options), num_envs, **stacking)
+    own = {key: value for key, value in options.items() if key not in STACK_OPTIONS}
+    return StackedTeamEnv(partial(task, **own), num_envs, **stacking_of(options))

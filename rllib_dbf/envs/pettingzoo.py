@@ -13,7 +13,7 @@ from numpy import ndarray
 from rllib_dbf.envs.agents_rules import DEATHS, TerminationRules
 from rllib_dbf.envs.agents_task import AgentsTask
 from rllib_dbf.envs.catalogue import EnvEntry, Option
-from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
+from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv, stacking_of
 from rllib_dbf.envs.team_env import DOORS, ENVS, VectorTeamEnv
 from rllib_dbf.named_object import is_path, load_object
 
@@ -160,8 +160,8 @@ def _stack(
     make: str | Callable[..., Any], defaults: dict[str, Any], num_envs: int, **given: Any
 ) -> VectorTeamEnv:
     settings = defaults | given
-    stacking = {k: settings.get(k, option.default) for k, option in STACK_OPTIONS.items()}
-    return StackedTeamEnv(partial(parallel_task, make, settings), num_envs, **stacking)
+    task = partial(parallel_task, make, settings)
+    return StackedTeamEnv(task, num_envs, **stacking_of(settings))
 
 
 def entry_for(make: str | Callable[..., Any], **defaults: Any) -> EnvEntry:

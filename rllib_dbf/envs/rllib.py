@@ -11,7 +11,7 @@ from rllib_dbf.envs.agents_task import AgentsTask
 from rllib_dbf.envs.catalogue import EnvEntry
 from rllib_dbf.envs.dicts_with_all import DictsWithAll
 from rllib_dbf.envs.pettingzoo import OPTIONS, team_of
-from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv
+from rllib_dbf.envs.stacked import StackedTeamEnv, stacking_of
 from rllib_dbf.envs.team_env import DOORS, VectorTeamEnv
 from rllib_dbf.named_object import is_path, load_object
 
@@ -41,8 +41,8 @@ def _made(create: Callable[[dict], Any], config: dict[str, Any]) -> DictsWithAll
 
 
 def _stack(create: str | Callable[[dict], Any], num_envs: int, **given: Any) -> VectorTeamEnv:
-    stacking = {k: given.get(k, option.default) for k, option in STACK_OPTIONS.items()}
-    return StackedTeamEnv(partial(multi_agent_task, create, given), num_envs, **stacking)
+    task = partial(multi_agent_task, create, given)
+    return StackedTeamEnv(task, num_envs, **stacking_of(given))
 
 
 def entry_for(create: str | Callable[[dict], Any]) -> EnvEntry:

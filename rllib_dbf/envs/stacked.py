@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -32,6 +33,14 @@ STACK_OPTIONS = {
     ),
     "step_timeout": Option(300.0, "seconds until a process that does not answer is ended"),
 }
+
+
+def stacking_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an environment's settings that `StackedTeamEnv` takes."""
+    given = {key: settings.get(key, option.default) for key, option in STACK_OPTIONS.items()}
+    return given | {"step_timeout": float(given["step_timeout"])}
+
+
 _CRASHES = 5  # in a row, of one sub-environment, before it is not the simulator's bad luck
 
 logger = logging.getLogger(__name__)
