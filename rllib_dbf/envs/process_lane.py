@@ -70,7 +70,8 @@ class ProcessLane:
         """Sizes and facts.
 
         Raises:
-            RuntimeError: If the task cannot be made.
+            ImportError, FileNotFoundError, ValueError: What the task's maker raised.
+            RuntimeError: If the task cannot be made for another reason.
         """
         if self._spec is None:
             try:
@@ -150,6 +151,10 @@ class ProcessLane:
         except (EOFError, ConnectionResetError):
             code = self._process.wait() if self._process else None
             raise self._ended(f"its process ended ({_meaning(code)})") from None
+        if kind == "refused":
+            sort, text = content
+            self._ended(text)
+            raise sort(text)
         if kind == "failed":
             raise self._ended(content.strip())
         if kind != wanted:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
-import smaclite  # noqa: F401  (registers its maps with gymnasium)
+import smaclite  # noqa: F401  # pyright: ignore[reportMissingImports]  (registers its maps)
 
 
 class Unit(NamedTuple):

@@ -19,6 +19,9 @@ from rllib_dbf.envs.lanes import Player
 from rllib_dbf.envs.shared_rows import SharedRow
 from rllib_dbf.envs.team_task import EpisodeLostError
 
+FOR_THE_USER: tuple[type[Exception], ...] = (ImportError, FileNotFoundError, ValueError)
+"""What a task's maker raises to say what is missing or wrong."""
+
 
 def main() -> None:
     """Make the task that the parent describes, and serve it until told to close."""
@@ -27,7 +30,7 @@ def main() -> None:
     threading.Thread(target=_die_with, args=(parent.fileno(),), daemon=True).start()
     sys.path[:] = parent.recv()
     try:
-        player = Player(pickle.loads(parent.recv_bytes()))
+        player = _make(parent)
         row = SharedRow(memory, player.task.spec)
         parent.send(("ready", player.task.spec))
         _serve(parent, player, row)
@@ -39,6 +42,16 @@ def main() -> None:
         with contextlib.suppress(OSError):
             parent.send(("failed", traceback.format_exc()))
     os.killpg(0, signal.SIGKILL)  # with what the simulator has started
+
+
+def _make(parent: Connection) -> Player:
+    """The task; an error that is meant for the user is sent as it is, without a traceback."""
+    try:
+        return Player(pickle.loads(parent.recv_bytes()))
+    except FOR_THE_USER as error:
+        sort = next(sort for sort in FOR_THE_USER if isinstance(error, sort))
+        parent.send(("refused", (sort, str(error))))
+        raise EOFError from error
 
 
 def _serve(parent: Connection, player: Player, row: SharedRow) -> None:

@@ -125,6 +125,28 @@ def test_a_missing_simulator_names_the_extra(monkeypatch):
         make_env("smax/3m", 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("metadrive/roundabout", "metadrive", "metadrive"),
+        ("pettingzoo/kaz", "pettingzoo", "pettingzoo"),
+        ("pettingzoo/kaz", "pygame", "kaz"),
+        ("pettingzoo/simple_spread", "mpe2", "mpe"),
+    ],
+)
+def test_missing_packages_name_their_extra(name, module, extra, tmp_path, monkeypatch):
+    """A module of this name that cannot be imported stands before the real one."""
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    for loaded in [
+        key for key in sys.modules if key.split(".")[0] in (module, "mpe2", "pettingzoo")
+    ]:
+        monkeypatch.delitem(sys.modules, loaded)
+    with pytest.raises(ImportError, match=rf'pip install "rllib-dbf\[{extra}\]"') as error:
+        make_env(name, 1)
+    assert "\n" not in str(error.value)
+
+
 def test_users_register_their_own():
     def rescue(num_envs, brave=True, **others):
         return make_env("toy/two_step", num_envs)

@@ -102,10 +102,20 @@ def test_crash_after_crash_is_an_error():
 
 def test_a_task_that_cannot_be_made_says_why():
     def unable():
-        raise FileNotFoundError("no game installed")
+        raise ZeroDivisionError("a defect")
 
-    with pytest.raises(RuntimeError, match="no game installed"):
+    with pytest.raises(RuntimeError, match=r"(?s)could not start: Traceback.*a defect"):
         stack("processes", make=unable)
+
+
+@pytest.mark.parametrize("sort", [ImportError, FileNotFoundError, ValueError])
+def test_what_a_maker_says_to_the_user_is_one_line(sort):
+    def unable():
+        raise sort("get the game first")
+
+    with pytest.raises(sort) as error:
+        stack("processes", make=unable)
+    assert str(error.value) == "get the game first"
 
 
 def test_closing_leaves_no_process():
