@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from rllib_dbf.envs import make_env
+from rllib_dbf.envs import EpisodeLostError, make_env
+from rllib_dbf.envs.stacked import StackedTeamEnv
 from rllib_dbf.evaluation import play_episodes
 from rllib_dbf.exploration import EpsilonSchedule, draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
 from rllib_dbf.sampler import Sampler
+from tests.envs.tasks import Walk
 
 
 class FixedPolicy:
@@ -133,3 +135,33 @@ def test_a_correction_overrules_greedy_actions_and_leaves_exploration_alone():
     wanted, _ = epsilon_greedy(proposed, avail, exploration, epsilon)
     assert (wanted == executed)[exploration[0]].all()
     assert draw_exploration(avail, 0.0, np.random.default_rng(0)) is None
+
+
+class Fragile(Walk):
+    """Loses the first episode of every even seed after two steps."""
+
+    lost: set[int] = set()  # noqa: RUF012
+
+    def step(self, actions):
+        shown = super().step(np.zeros_like(actions))
+        if self._time == 2 and self._seed % 2 == 0 and self._seed not in self.lost:
+            self.lost.add(self._seed)
+            raise EpisodeLostError("connection lost")
+        return shown
+
+
+def test_episodes_that_the_simulator_lost_are_dropped_and_counted(monkeypatch):
+    monkeypatch.setattr(Fragile, "lost", set())
+    env = StackedTeamEnv(Fragile, 3)
+    s = Sampler(env, FixedPolicy(), lambda _: 0.0, np.random.default_rng(0), itertools.count())
+    played = episodes(s, 6)
+    assert all(e.seed % 2 == 1 and len(e) == 5 for e in played)
+    assert s.crashed == len(Fragile.lost) >= 5
+
+
+def test_an_evaluation_plays_lost_episodes_again(monkeypatch):
+    monkeypatch.setattr(Fragile, "lost", set())
+    env = StackedTeamEnv(Fragile, 2)
+    played = play_episodes(env, FixedPolicy(), [4, 5, 6], lambda _: 0.0, np.random.default_rng(0))
+    assert [e.seed for e in played] == [4, 5, 6] and {4, 6} <= Fragile.lost
+    assert all(len(e) == 5 for e in played)

@@ -159,5 +159,5 @@ def test_other_constructor_options_arrive(make, stub):
 
 
 def test_a_map_that_does_not_exist(make):
-    with pytest.raises(RuntimeError, match=r"SMAC has no map '3n'\. Did you mean '3m'\?"):
+    with pytest.raises(ValueError, match=r"SMAC has no map '3n'\. Did you mean '3m'\?"):
         make("smac/3n")

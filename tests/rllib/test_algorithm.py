@@ -31,7 +31,7 @@ def test_every_preset_trains_two_iterations_and_reports_its_metrics(preset):
     barrier = PRESETS[preset].barrier_estimator != "off"
     optional = {"win_rate", "deaths_in_wins_mean"}
     assert set(EPISODE_METRICS) - optional <= set(runner)
-    assert set(EPISODE_METRICS) - optional - {"epsilon"} <= set(evaluation)
+    assert set(EPISODE_METRICS) - optional - {"epsilon", "crashed_episodes"} <= set(evaluation)
     expected = [
         m for m in LEARNER_METRICS if barrier or not m.startswith(("barr", "gate", "gradient_"))
     ]
