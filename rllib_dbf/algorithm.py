@@ -36,7 +36,7 @@ _REPLAY_STREAM = 17  # keeps the replay's draws apart from the runners'
 
 
 class DBF(Algorithm):
-    """Trains any preset: `updates_per_collection` per `episodes_per_update` episodes."""
+    """Trains any preset: `updates_per_collection` updates per `episodes_per_update` episodes."""
 
     preset = "dbf"
     config: DBFConfig

@@ -140,9 +140,11 @@ class AgentsTask:
     def _has_state(self) -> bool:
         """Whether `state()` gives numbers; only an environment that was reset can tell."""
         self._env.reset(seed=0)
+        if not hasattr(self._env, "state"):
+            return False
         try:
             return self._env.state() is not None
-        except (AttributeError, NotImplementedError):
+        except NotImplementedError:  # PettingZoo's way to say that there is none
             return False
 
     def _read_state(self) -> ndarray:

@@ -47,10 +47,11 @@ class DictsWithAll:
         """As the environment's, with "__all__" spelled out for everybody in the game."""
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
         over, cut = terminated.get(_ALL, False), truncated.get(_ALL, False)
-        terminated = {a: over or terminated.get(a, False) for a in self.agents}
-        truncated = {a: cut or truncated.get(a, False) for a in self.agents}
-        if cut:  # "__all__" may be set in both; a time limit does not end the task
-            terminated = {a: ended and not truncated[a] for a, ended in terminated.items()}
+        # Who is marked both ways was cut, not ended; "__all__" says nothing of who ended alone.
+        own = {a for a in self.agents if terminated.get(a) and not truncated.get(a)}
+        late = {a for a in self.agents if (cut or truncated.get(a)) and a not in own}
+        terminated = {a: a in own or (over and a not in late) for a in self.agents}
+        truncated = {a: a in late for a in self.agents}
         self.agents = [a for a in self.agents if not (terminated[a] or truncated[a] or over or cut)]
         self._note_state(infos)
         return obs, rewards, terminated, truncated, infos

@@ -7,7 +7,6 @@ import logging
 import os
 import random
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,17 +150,16 @@ class _Seeded:
 
 
 def _load(name: str, offline: bool) -> type:
-    """The class, able to run without the pictures' assets where none are needed or installed."""
+    """The class; offline, it runs without the assets that only its three-dimensional view needs."""
     try:
         module = importlib.import_module("metadrive.envs.marl_envs")
         engine = importlib.import_module("metadrive.engine.base_engine").BaseEngine
-        loader = importlib.import_module("metadrive.engine.asset_loader").AssetLoader
     except ImportError as error:
         raise ImportError(
             f'MetaDrive is missing ({error}): pip install "rllib-dbf[metadrive]"', name=error.name
         ) from error
-    if offline and not Path(loader.asset_path).exists():
-        engine.try_pull_asset = staticmethod(lambda: None)  # it would download a gigabyte
+    if offline:  # it would download a gigabyte where that is missing or old
+        engine.try_pull_asset = staticmethod(lambda: None)
     return getattr(module, CLASSES[name])
 
 

@@ -63,7 +63,6 @@ class ProcessLane:
         theirs.close()
         self._pipe, self._row = ours, None
         with contextlib.suppress(BrokenPipeError):  # the answer, or its absence, tells why
-            ours.send(folders)
             ours.send_bytes(self._make)
 
     def spec(self) -> TeamSpec:

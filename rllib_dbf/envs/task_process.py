@@ -28,7 +28,6 @@ def main() -> None:
     parent, memory = Connection(int(sys.argv[1])), int(sys.argv[2])
     os.dup2(2, 1)  # whatever simulators print must not get between a command's own output
     threading.Thread(target=_die_with, args=(parent.fileno(),), daemon=True).start()
-    sys.path[:] = parent.recv()
     try:
         player = _make(parent)
         row = SharedRow(memory, player.task.spec)

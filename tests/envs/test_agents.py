@@ -166,6 +166,15 @@ def test_all_in_rllibs_dictionaries_means_everybody():
     assert step.outcome == ("timeout",) and step.alive[0].tolist() == [False, True]
 
 
+def test_a_death_at_rllibs_time_limit_is_a_death():
+    env, _ = start(RESCUE, episode_limit=4, deaths="all")
+    for _ in range(3):
+        play(env, 0, 0)
+    step = play(env, 1, 0)
+    assert step.outcome == ("timeout",) and step.new_deaths.tolist() == [1]
+    assert step.alive[0].tolist() == [False, True]
+
+
 def test_a_time_limit_has_to_be_known():
     with pytest.raises(ValueError, match="set the option episode_limit"):
         start(RESCUE)
