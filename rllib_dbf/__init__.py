@@ -39,11 +39,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _imported_by_own_command() -> bool:
-    """Whether this process is `rllib`, `python -m rllib_dbf`, or an environment's own process."""
+    """Whether this process is `rllib`, `python -m rllib_dbf`, or a process that these start."""
     program = PurePath(sys.argv[0] if sys.argv else "")
     if program.name == "-m":
         module = sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1] if "-m" in sys.orig_argv else []
-        return module in (["rllib_dbf"], ["rllib_dbf.envs.task_process"])
+        own = ("rllib_dbf", "rllib_dbf.envs.task_process")
+        return any(name in own or name.startswith("rllib_dbf.cli.") for name in module)
     return program.stem in ("rllib", "rllib-dbf") and program.suffix in ("", ".exe")
 
 
