@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rllib_dbf import named_object
+from rllib_dbf import named_object, plugins
 from rllib_dbf.cli.errors import CommandError
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.registry import suggestion
 
+DEFAULT_ALGORITHM = "DBF"
 DEFAULT_ENV = "smax/3m"
 RAY_PREFIX = "ray:"
 RAY_ALGORITHMS = (
@@ -27,10 +28,11 @@ RAY_ALGORITHMS = (
 
 
 class Algorithm(NamedTuple):
-    """An algorithm found by name: a row of the preset table, or one of RLlib's own."""
+    """An algorithm found by name: a row of the preset table, RLlib's own, or a package's."""
 
     title: str
-    preset: str | None  # key of the row; None: RLlib's own
+    preset: str | None  # key of the row; None: not ours
+    plugin: bool = False  # declared by another package
 
     @property
     def is_team(self) -> bool:
@@ -38,8 +40,17 @@ class Algorithm(NamedTuple):
         return self.preset is not None
 
 
+def algorithm_names() -> list[str]:
+    """Every name an algorithm can be given by: ours, RLlib's own, other packages'."""
+    ours = [row.title for row in PRESETS.values()]
+    rays = [f"{RAY_PREFIX}{name}" if name in ours else name for name in RAY_ALGORITHMS]
+    return list(dict.fromkeys([*ours, *rays, *plugins.algorithm_names()]))
+
+
 def find_algorithm(name: str) -> Algorithm:
     """The algorithm a name means, whatever its case; `ray:NAME` means RLlib's own.
+
+    Ours come before RLlib's, and those before other packages'.
 
     Raises:
         CommandError: If there is none, with the nearest name.
@@ -54,10 +65,13 @@ def find_algorithm(name: str) -> Algorithm:
         return Algorithm(PRESETS[wanted].title, wanted)
     elif wanted in rays:
         return Algorithm(rays[wanted], None)
-    known = [row.title for row in PRESETS.values()] + list(RAY_ALGORITHMS)
+    else:
+        for declared in plugins.algorithm_names():
+            if declared.lower() == wanted:
+                return Algorithm(declared, None, plugin=True)
+    known = algorithm_names()
     raise CommandError(
-        f"algorithm {name!r} is unknown; choose from {', '.join(dict.fromkeys(known))}."
-        f"{suggestion(name, known)}"
+        f"algorithm {name!r} is unknown; choose from {', '.join(known)}.{suggestion(name, known)}"
     )
 
 
@@ -78,6 +92,8 @@ def check_env(env: str | None, algorithm: Algorithm) -> str:
         return _check_team_env(env, algorithm.title, teams)
     if ":" in env:
         load_object(env)
+        return env
+    if env in plugins.environment_names() or (algorithm.plugin and env in teams):
         return env
     if env in teams:
         raise CommandError(
@@ -106,7 +122,7 @@ def _check_team_env(env: str, title: str, teams: list[str]) -> str:
 def _check_single_agent_env(env: str) -> str:
     import gymnasium
 
-    names = list(gymnasium.registry)
+    names = [*gymnasium.registry, *plugins.environment_names()]
     if env not in names and not env.startswith("ale_py"):
         raise CommandError(
             f"environment {env!r} is unknown to Gymnasium.{suggestion(env, names)}"
@@ -133,9 +149,49 @@ def trainable_of(algorithm: Algorithm) -> type:
         from rllib_dbf.algorithm import preset_algorithm
 
         return preset_algorithm(algorithm.preset)
+    if algorithm.plugin:
+        return _declared(algorithm.title)
     from ray.tune.registry import get_trainable_cls
 
     return get_trainable_cls(algorithm.title)
+
+
+def _declared(title: str) -> type:
+    """The class another package declares, made known to Tune by its name."""
+    from ray.rllib.algorithms.algorithm import Algorithm as RaysAlgorithm
+    from ray.tune.registry import register_trainable
+
+    try:
+        found = plugins.load(plugins.ALGORITHMS, title)
+    except plugins.PluginError as error:
+        raise CommandError(f"algorithm {error}") from error
+    if not (isinstance(found, type) and issubclass(found, RaysAlgorithm)):
+        package = plugins.source_of(plugins.ALGORITHMS, title)
+        raise CommandError(f"algorithm {title!r} of {package!r} is {found!r}, no RLlib Algorithm")
+    register_trainable(title, found, warn=False)
+    return found
+
+
+def environment_of(env: Any, algorithm: Algorithm) -> Any:
+    """What RLlib takes for an environment of its own kind (imports Ray).
+
+    Returns:
+        A class for `module:Class`; the name, made known to Ray, for one that another package
+        declares; else what was given.
+    """
+    if not isinstance(env, str) or algorithm.is_team:
+        return env
+    if ":" in env:
+        return load_object(env)
+    if env in plugins.environment_names():
+        from ray.tune.registry import register_env
+
+        try:
+            create = plugins.load(plugins.ENVIRONMENTS, env)
+        except plugins.PluginError as error:
+            raise CommandError(f"environment {error}") from error
+        register_env(env, create)
+    return env
 
 
 def config_of(algorithm: Algorithm) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from rllib_dbf import plugins
 from rllib_dbf.envs import pettingzoo, rllib
 from rllib_dbf.envs.catalogue import EnvEntry, Option, entry_of
 from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv, stacking_of
@@ -19,8 +20,8 @@ from rllib_dbf.named_object import is_path, load_object
 def find_env(env: Any) -> EnvEntry:
     """The row of the table of environments that a name, a path or a class stands for.
 
-    In this order: a name of the table; "door/rest"; "module:name"; a name that Ray knows, where
-    Ray is loaded.
+    In this order: a name of the table; "door/rest"; "module:name"; a name that another package
+    declares (`rllib_dbf.plugins`); a name that Ray knows, where Ray is loaded.
 
     Raises:
         UnknownNameError: If there is none; suggests the nearest name.
@@ -34,6 +35,8 @@ def find_env(env: Any) -> EnvEntry:
     entry = DOORS[door](rest) if door in DOORS and rest else None
     if entry is None and is_path(env):
         entry = entry_of_object(load_object(env))
+    if entry is None and env in plugins.environment_names():
+        entry = entry_of_object(plugins.load(plugins.ENVIRONMENTS, env))
     if entry is None and "ray" in sys.modules:
         entry = rllib.registered_with_ray(env)
     return entry if entry is not None else ENVS[env]
