@@ -53,8 +53,8 @@ SUGGESTED = {
     "batch_episodes": 8,
     "learning_starts": 8,
     "episodes_per_update": 1,
-    "updates_per_collection": 4,
-    "target_update_interval": 50,
+    "updates_per_collection": 6,
+    "target_update_interval": 4,
     "epsilon": [(0, 1.0), (10_000, 0.05)],
 }
 
