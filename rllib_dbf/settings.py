@@ -8,6 +8,7 @@ the class's ancestors, are the one list that the command and `DBFConfig` check a
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import typing
 from collections.abc import Mapping
@@ -166,7 +167,7 @@ def find_setting(config: Any, key: str) -> Setting:
 def check_setting(config: Any, key: str, value: Any) -> Any:
     """The value as the setting wants it (an int for a float becomes a float, say).
 
-    Search spaces of Tune pass; the choices of a grid are checked one by one.
+    Of Tune's search spaces the choices are checked, or the ends of their range.
 
     Raises:
         SettingError: If the setting does not exist or the value does not fit its type.
@@ -180,8 +181,26 @@ def check_setting(config: Any, key: str, value: Any) -> Any:
             raise SettingError(f"{key}: grid_search={choices!r} is no list of values")
         return {"grid_search": [_fit(setting, choice) for choice in choices]}
     if is_search_space(value):
+        for sample in samples_of(value):
+            _fit(setting, sample)
         return value
     return _fit(setting, value)
+
+
+def samples_of(space: Any) -> list[Any]:
+    """Values that tell whether a search space fits: all of a list, or what lies at its ends."""
+    if isinstance(space, Mapping):
+        return list(space["grid_search"])
+    if hasattr(space, "categories"):
+        return list(space.categories)
+    lower, upper = getattr(space, "lower", None), getattr(space, "upper", None)
+    if lower is None or upper is None or not math.isfinite(upper - lower):
+        return []
+    if isinstance(lower, int) and isinstance(upper, int):
+        return [lower, upper - 1]  # randint leaves the upper end out
+    inside = lower + 0.381966 * (upper - lower)  # no whole number by chance
+    step = getattr(space.get_sampler(), "q", None)
+    return [lower, upper] if step else [lower, upper, inside]
 
 
 def is_search_space(value: Any) -> bool:

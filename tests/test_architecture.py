@@ -112,9 +112,7 @@ DEFAULTS = {
     "algorithm.py": {"dbf"},
     "envs/jax_threefry.py": {"dbf"},  # a tag that stands for this package
     "registration.py": {"IQL"},  # a name that RLlib has taken
-    "cli/names.py": {"IQL"},  # RLlib's own list
-    "cli/train.py": {"DBF"},  # what `rllib train` trains
-    "cli/listing.py": {"DBF"},
+    "cli/names.py": {"IQL", "DBF"},  # RLlib's own list; what `rllib train` trains
 }
 
 

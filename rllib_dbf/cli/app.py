@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from rllib_dbf.cli import evaluate, listing, train
+from rllib_dbf.cli import config_command, doctor, evaluate, examples, listing, resume, submit, train
 from rllib_dbf.cli.errors import DONE, FAILED, INTERRUPTED, USAGE, CommandError, one_line
 
 _REMOVED = {
@@ -32,8 +32,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.train)
+app.command("config")(config_command.config)
+app.command("resume")(resume.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.list_names)
+app.command("submit", context_settings={"ignore_unknown_options": True})(submit.submit)
+app.command("doctor")(doctor.doctor)
+app.add_typer(examples.app, name="example")
 
 
 def _print_version(wanted: bool) -> None:

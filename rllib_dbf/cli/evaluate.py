@@ -21,6 +21,9 @@ def evaluate(
     ],
     episodes: Annotated[int, Option(min=1, help="How many episodes.")] = 20,
     seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
+    explore: Annotated[
+        bool, Option("--explore/--no-explore", help="Act as at the end of training, not greedily.")
+    ] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
     render: Annotated[
         Path | None, Option(metavar="FILE", help="Draw the first episode: .gif .mp4")
@@ -31,7 +34,7 @@ def evaluate(
     traceback: Annotated[bool, Option("--traceback", help="Show more of an error.")] = False,
     verbose: Annotated[int, Option("--verbose", "-v", count=True, help="More of Ray's log.")] = 0,
 ) -> int:
-    """Play greedy episodes with a trained team and report returns, wins and deaths."""
+    """Play episodes with a trained team, greedily, and report returns, wins and deaths."""
     path = find_checkpoint(checkpoint)
     if out is not None and out.suffix not in _FORMATS:
         raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
@@ -42,15 +45,18 @@ def evaluate(
     load_ray(verbose)
     state = config_state(path)
     if "preset" in state:
-        rows = _play_team(path, episodes, seed, render)
+        epsilon = _last_epsilon(state) if explore else 0.0
+        rows = _play_team(path, episodes, seed, epsilon, render)
     else:
         if render is not None:
             raise CommandError("--render draws teams only; this checkpoint is none")
         start_ray(verbose)
-        rows = _play_other(path, state, episodes, seed)
+        rows = _play_other(path, state, episodes, seed, explore)
     if out is not None:
         _write(rows, out)
-    summary = {"checkpoint": str(path), "episodes": len(rows), "seed": seed, **_means(rows)}
+    policy = "exploring" if explore else "greedy"
+    summary = {"checkpoint": str(path), "episodes": len(rows), "policy": policy, "seed": seed}
+    summary |= _means(rows)
     if as_json:
         typer.echo(json.dumps(summary | {"rows": rows}, default=float))
     else:
@@ -67,12 +73,20 @@ def _check_film(path: Path) -> None:
         raise CommandError(f"--render: {error}") from error
 
 
-def _play_team(path: Path, episodes: int, seed: int, render: Path | None) -> list[dict[str, Any]]:
+def _last_epsilon(state: dict[str, Any]) -> float:
+    """The exploration rate at which training ends."""
+    epsilon = state["epsilon"]
+    return float(epsilon[-1][1] if isinstance(epsilon, list | tuple) else epsilon)
+
+
+def _play_team(
+    path: Path, episodes: int, seed: int, epsilon: float, render: Path | None
+) -> list[dict[str, Any]]:
     from rllib_dbf.checkpoint import CheckpointError
     from rllib_dbf.evaluation import evaluate_checkpoint, render_checkpoint
 
     try:
-        rows = evaluate_checkpoint(path, episodes=episodes, seed=seed)
+        rows = evaluate_checkpoint(path, episodes=episodes, seed=seed, explore=epsilon)
     except CheckpointError as error:
         raise CommandError(one_line(error)) from error
     if render is not None:
@@ -84,7 +98,7 @@ def _play_team(path: Path, episodes: int, seed: int, render: Path | None) -> lis
 
 
 def _play_other(
-    path: Path, state: dict[str, Any], episodes: int, seed: int
+    path: Path, state: dict[str, Any], episodes: int, seed: int, explore: bool
 ) -> list[dict[str, Any]]:
     """Episodes of RLlib's own algorithms, by RLlib's own evaluation."""
     from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -104,7 +118,7 @@ def _play_other(
             evaluation_duration=episodes,
             evaluation_duration_unit="episodes",
             evaluation_num_env_runners=0,
-            evaluation_config=AlgorithmConfig.overrides(explore=False, seed=seed),
+            evaluation_config=AlgorithmConfig.overrides(explore=explore, seed=seed),
         )
         config.debugging(seed=seed).callbacks(on_episode_end=note)
         algorithm = config.build_algo()
@@ -142,7 +156,7 @@ def _write(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def _print(summary: dict[str, Any], *written: Path | None) -> None:
-    typer.echo(f"{summary['episodes']} greedy episodes, seed {summary['seed']}")
+    typer.echo(f"{summary['episodes']} {summary['policy']} episodes, seed {summary['seed']}")
     for name in ("win_rate", "deaths", "survivors", "return", "length", "illegal_actions"):
         if name in summary:
             value = f"{summary[name]:.1%}" if name == "win_rate" else f"{summary[name]:.3f}"

@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rllib_dbf.cli.errors import CommandError, one_line
-from rllib_dbf.cli.names import Algorithm, config_of, load_object
-from rllib_dbf.settings import SettingError, check_setting, find_setting, is_search_space
+from rllib_dbf.cli.names import Algorithm, config_of, environment_of
+from rllib_dbf.cli.old_files import refuse_old_setting
+from rllib_dbf.cli.sweeps import Sweep
+from rllib_dbf.cli.tuning import Tuning
+from rllib_dbf.settings import (
+    SettingError,
+    check_setting,
+    find_setting,
+    is_search_space,
+    samples_of,
+    settings_of,
+)
 from rllib_dbf.settings import apply_settings as apply
 
 STEPS = "num_env_steps_sampled_lifetime"
@@ -30,6 +40,13 @@ class Checkpointing:
     frequency: int = 10
     at_end: bool = True
     keep: int | None = 2
+    score: str | None = None  # result key whose best checkpoints are kept, not the latest
+    order: str = "max"
+
+    def score_by(self, attribute: str) -> None:
+        """Take RLlib's notation: `min-KEY` keeps the least."""
+        self.order = "min" if attribute.startswith("min-") else "max"
+        self.score = attribute.removeprefix("min-")
 
 
 @dataclass
@@ -44,7 +61,9 @@ class Experiment:
     env: Given
     given: list[tuple[str, Given]] = field(default_factory=list)
     stop: dict[str, Any] = field(default_factory=dict)
-    num_samples: int = 1
+    num_samples: int | None = None
+    storage: str | None = None
+    tuning: Tuning = field(default_factory=Tuning)
     checkpointing: Checkpointing = field(default_factory=Checkpointing)
     base_config: Any = None  # an AlgorithmConfig from a Python file
     base_changes: set[str] = field(default_factory=set)  # attributes the file changed
@@ -64,6 +83,24 @@ class Experiment:
             " --stop-timesteps 100000, --stop-iters 10 or --stop-reward 150"
         )
 
+    @property
+    def samples(self) -> int:
+        """Repetitions; of what is drawn, that many values."""
+        return self.num_samples or 1
+
+    def check_samples(self) -> None:
+        """Refuse values that are drawn once.
+
+        Raises:
+            CommandError: If a sweep draws and nobody said how often.
+        """
+        for key, (value, _) in self.given:
+            if isinstance(value, Sweep) and value.drawn and self.num_samples is None:
+                raise CommandError(
+                    f"{key}={value.form}(…) draws one value for each trial; say how many"
+                    " trials with --num-samples N"
+                )
+
 
 def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, Any]]:
     """Check every setting of an experiment and build its configuration (imports Ray).
@@ -81,11 +118,24 @@ def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, An
         given = _normalised(config, experiment)
         fixed = {k: v.value for k, v in given.items() if not is_search_space(v.value)}
         searched = {k: v.value for k, v in given.items() if is_search_space(v.value)}
+        if _repeats_seed(experiment, fixed, searched):
+            seeds = [fixed["seed"] + i for i in range(experiment.samples)]
+            searched["seed"] = {"grid_search": seeds}
+            given["seed"] = Given(searched["seed"], f"{given['seed'].origin}, one per repetition")
+            experiment.num_samples = 1
         apply(config, fixed)
         _validate(config, searched, _reports_deaths(experiment, config))
     except (SettingError, ValueError, TypeError, ImportError) as error:
         raise CommandError(one_line(error)) from error
     return config, given, searched
+
+
+def _repeats_seed(
+    experiment: Experiment, fixed: Mapping[str, Any], searched: Mapping[str, Any]
+) -> bool:
+    """Whether repetitions would be the same run again: they get consecutive seeds instead."""
+    drawn = any(not isinstance(space, Mapping) for space in searched.values())
+    return experiment.samples > 1 and fixed.get("seed") is not None and not drawn
 
 
 def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
@@ -94,14 +144,16 @@ def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
 
     found: dict[str, Given] = {}
     env = experiment.env
-    is_class = isinstance(env.value, str) and ":" in env.value and not experiment.algorithm.is_team
-    found["env"] = Given(load_object(env.value), env.origin) if is_class else env
+    found["env"] = Given(environment_of(env.value, experiment.algorithm), env.origin)
     if experiment.algorithm.is_team:
         for name, value in find_env(found["env"].value).suggested.items():
             if name not in experiment.base_changes:
                 found[name] = Given(value, f"suits {env.value}")
+    known = settings_of(config)
     for key, (value, origin) in experiment.given:
+        refuse_old_setting(key, value, origin, known)
         name = find_setting(config, key).name
+        value = value.space() if isinstance(value, Sweep) else value
         try:
             found[name] = Given(check_setting(config, key, value), origin)
         except SettingError as error:
@@ -127,15 +179,14 @@ def _reports_deaths(experiment: Experiment, config: Any) -> bool:
 
 
 def _validate(config: Any, searched: Mapping[str, Any], reports_deaths: bool) -> None:
-    """Let the configuration judge itself, once for every value of a grid over one setting."""
+    """Let the configuration judge itself, once for every value (or end) of a search space."""
     from rllib_dbf.config import DBFConfig
     from rllib_dbf.validation import validate_task
 
     trials = [{}] + [
-        {name: choice}
+        {name: check_setting(config, name, value)}
         for name, space in searched.items()
-        if isinstance(space, Mapping)
-        for choice in space["grid_search"]
+        for value in samples_of(space)
     ]
     for values in trials:
         trial = apply(config.copy(copy_frozen=False), values)

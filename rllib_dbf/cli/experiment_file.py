@@ -11,6 +11,8 @@ from typing import Any
 from rllib_dbf.cli.errors import CommandError, one_line
 from rllib_dbf.cli.experiment import Checkpointing, Experiment, Given
 from rllib_dbf.cli.names import Algorithm, check_env, find_algorithm
+from rllib_dbf.cli.old_files import KEYS_REMOVED, renewed_stop
+from rllib_dbf.cli.sweeps import sweep_in_file
 from rllib_dbf.registry import suggestion
 from rllib_dbf.values import load_yaml
 
@@ -20,20 +22,19 @@ _KEYS = {
     "stop": dict,
     "config": dict,
     "num_samples": int,
+    "storage_path": str,
     "checkpoint_config": dict,
-}
-_REPLACED = {
-    "local_dir": "give --storage-path on the command line",
-    "upload_dir": "give --storage-path on the command line",
-    "storage_path": "give --storage-path on the command line",
-    "resources_per_trial": "set num_cpus_for_main_process or num_env_runners under config",
-    "checkpoint_freq": "write checkpoint_config: {checkpoint_frequency: N}",
-    "checkpoint_at_end": "write checkpoint_config: {checkpoint_at_end: true}",
+    "checkpoint_freq": int,
+    "checkpoint_at_end": bool,
+    "keep_checkpoints_num": int,
+    "checkpoint_score_attr": str,
 }
 _CHECKPOINT_KEYS = {
     "checkpoint_frequency": "frequency",
     "checkpoint_at_end": "at_end",
     "num_to_keep": "keep",
+    "checkpoint_score_attribute": "score",
+    "checkpoint_score_order": "order",
 }
 
 
@@ -72,17 +73,21 @@ def _read_entry(path: Path, name: str, entry: Any, algo: str | None, env: str | 
         name=name,
         algorithm=algorithm,
         env=Given(env_name, "--env" if env else origin),
-        given=[(str(key), Given(value, origin)) for key, value in settings.items()],
-        stop=dict(entry.get("stop") or {}),
-        num_samples=entry.get("num_samples", 1),
-        checkpointing=_read_checkpointing(where, entry.get("checkpoint_config") or {}),
+        given=[
+            (str(key), Given(sweep_in_file(value, f"{where}: {key}"), origin))
+            for key, value in settings.items()
+        ],
+        stop=renewed_stop(entry.get("stop") or {}),
+        num_samples=entry.get("num_samples"),
+        storage=entry.get("storage_path"),
+        checkpointing=_read_checkpointing(where, entry),
     )
 
 
 def _check_keys(where: str, entry: Mapping[str, Any]) -> None:
     for key, value in entry.items():
-        if key in _REPLACED:
-            raise CommandError(f"{where}: {key!r} is not supported any more; {_REPLACED[key]}")
+        if key in KEYS_REMOVED:
+            raise CommandError(f"{where}: {key!r} is gone; use {KEYS_REMOVED[key]}")
         if key not in _KEYS:
             raise CommandError(
                 f"{where}: key {key!r} is unknown; choose from {', '.join(_KEYS)}."
@@ -98,7 +103,13 @@ def _required(where: str, entry: Mapping[str, Any], key: str) -> Any:
     return entry[key]
 
 
-def _read_checkpointing(where: str, given: Mapping[str, Any]) -> Checkpointing:
+def _read_checkpointing(where: str, entry: Mapping[str, Any]) -> Checkpointing:
+    """`checkpoint_config`, or the keys that files had for it before."""
+    given = dict(entry.get("checkpoint_config") or {})
+    old = {"checkpoint_freq": "checkpoint_frequency", "keep_checkpoints_num": "num_to_keep"}
+    for key, new in {**old, "checkpoint_at_end": "checkpoint_at_end"}.items():
+        if entry.get(key) is not None:
+            given.setdefault(new, entry[key])
     unknown = [key for key in given if key not in _CHECKPOINT_KEYS]
     if unknown:
         known = list(_CHECKPOINT_KEYS)
@@ -106,7 +117,10 @@ def _read_checkpointing(where: str, given: Mapping[str, Any]) -> Checkpointing:
             f"{where}: checkpoint_config.{unknown[0]} is unknown; choose from {', '.join(known)}."
             f"{suggestion(str(unknown[0]), known)}"
         )
-    return Checkpointing(**{_CHECKPOINT_KEYS[key]: value for key, value in given.items()})
+    found = Checkpointing(**{_CHECKPOINT_KEYS[key]: value for key, value in given.items()})
+    if entry.get("checkpoint_score_attr"):
+        found.score_by(entry["checkpoint_score_attr"])
+    return found
 
 
 def _read_python(path: Path, algo: str | None, env: str | None) -> Experiment:
@@ -133,7 +147,7 @@ def _read_python(path: Path, algo: str | None, env: str | None) -> Experiment:
         name=path.stem,
         algorithm=algorithm,
         env=chosen,
-        stop=dict(stop),
+        stop=renewed_stop(stop),
         base_config=config,
         base_changes={
             key

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune import Callback
 
+from rllib_dbf.cli.labels import label, number_of
 from rllib_dbf.cli.readings import (
     EPISODES,
     LEARNER,
@@ -68,18 +69,28 @@ class Progress(Callback):
         display: "rich", "plain", "json" or "none".
         stop: The stop criteria, for the time left.
         interruption: Told about Ctrl-C once Tune runs.
+        searched: Settings in which trials differ.
     """
 
-    def __init__(self, display: str, stop: Mapping[str, Any], interruption: Interruption) -> None:
+    def __init__(
+        self,
+        display: str,
+        stop: Mapping[str, Any],
+        interruption: Interruption,
+        searched: Sequence[str] = (),
+    ) -> None:
+        self.searched = list(searched)
         self.display = display
         self.stop = dict(stop)
         self.interruption = interruption
         self.views: dict[str, View] = {}
+        self.when_ended: Callable[[str, bool], None] | None = None
+        """Told the id of every trial that ended, its last save included, and whether it failed."""
         self._live: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks; a live display stays behind."""
-        return self.__dict__ | {"_live": None}
+        """Tune pickles its callbacks; what belongs to this process stays behind."""
+        return self.__dict__ | {"_live": None, "when_ended": None}
 
     def setup(self, **info: Any) -> None:
         """Start the display; Tune has installed its signal handler by now."""
@@ -105,7 +116,8 @@ class Progress(Callback):
             print(text, flush=True)
 
     def _view(self, trial: Any) -> View:
-        return self.views.setdefault(trial.trial_id, View(name_of(trial)))
+        name = label(number_of(trial), trial.config, self.searched)
+        return self.views.setdefault(trial.trial_id, View(name))
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial's process starts: Ray, workers and compilation take their time."""
@@ -127,25 +139,20 @@ class Progress(Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Mark a trial as done."""
         self._view(trial).status = "stopped" if self.interruption.asked else "done"
+        if self.when_ended is not None:
+            self.when_ended(trial.trial_id, False)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Mark a trial as failed; the command says why when it ends."""
         self._view(trial).status = "failed"
+        if self.when_ended is not None:
+            self.when_ended(trial.trial_id, True)
 
     def close(self) -> None:
         """Leave the last picture on the screen and give the terminal back."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def name_of(trial: Any) -> str:
-    """A trial's name in a display: what distinguishes it from its siblings."""
-    tag = trial.experiment_tag or ""
-    number, _, values = tag.partition("_")
-    return f"trial {int(number) + 1 if number.isdigit() else 1}" + (
-        f" ({values})" if values else ""
-    )
 
 
 def plain_line(view: View) -> str:

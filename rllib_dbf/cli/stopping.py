@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.tune import Stopper
@@ -43,11 +43,21 @@ class Interruption:
 
 
 class Criteria(Stopper):
-    """Tune's stop criteria (`result[key] >= value`), refusing keys that never appear."""
+    """Tune's stop criteria (`result[key] >= value`), refusing keys that never appear.
 
-    def __init__(self, stop: Mapping[str, Any], interruption: Interruption) -> None:
+    Args:
+        stop: Limits by result key.
+        interruption: Ends every trial after its iteration.
+        needed: Further keys that results have to have, such as the metric that compares trials.
+    """
+
+    def __init__(
+        self, stop: Mapping[str, Any], interruption: Interruption, needed: Sequence[str] = ()
+    ) -> None:
         self.stop = dict(stop)
         self.interruption = interruption
+        self.needed = list(needed)
+        self.met: set[str] = set()  # trials that a criterion ended
         self.unknown: str | None = None  # set when a criterion can never be met
         self._results = 0
         self._seen: set[str] = set()
@@ -59,18 +69,24 @@ class Criteria(Stopper):
         self._results += 1
         self._seen |= set(flat)
         self._unfinished.add(trial_id)
-        done = any(key in flat and flat[key] >= limit for key, limit in self.stop.items())
-        if done or self.interruption.asked or self._misses_a_key(flat):
-            self._unfinished.discard(trial_id)
-            return True
-        return False
+        done = trial_id in self.met or any(
+            key in flat and flat[key] >= limit for key, limit in self.stop.items()
+        )
+        if done:
+            self.met.add(trial_id)
+        return done or self.interruption.asked or self._misses_a_key(flat)
+
+    def ended(self, trial_id: str) -> None:
+        """Take note that a trial has ended and saved itself."""
+        self._unfinished.discard(trial_id)
 
     def _misses_a_key(self, flat: Mapping[str, Any]) -> bool:
-        for key in self.stop:
+        for key in [*self.stop, *self.needed]:
             known = key in self._seen
             if not known and (self._results >= _PATIENCE or "/" not in key):
+                what = "stop criterion" if key in self.stop else "metric"
                 self.unknown = (
-                    f"stop criterion {key!r} is in no result.{suggestion(key, sorted(self._seen))}"
+                    f"{what} {key!r} is in no result.{suggestion(key, sorted(self._seen))}"
                 )
         return self.unknown is not None
 

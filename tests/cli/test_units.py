@@ -81,6 +81,8 @@ def test_interruption_lets_trials_save_first() -> None:
     interruption.asked = True
     assert not criteria.stop_all()
     assert criteria("a", RESULT)
+    assert not criteria.stop_all()
+    criteria.ended("a")
     assert criteria.stop_all()
 
 
@@ -127,6 +129,30 @@ def test_python_file_gives_config_and_stop(tmp_path: Path) -> None:
     assert config.gamma_b == 0.25
     assert experiment.stop_criteria() == {"training_iteration": 2}
     assert "gamma_b" in experiment.base_changes
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "cores", "runners"),
+    [
+        ({"num_env_runners": 2}, [], 2, 1),  # PPO's default on a small machine
+        ({"num_env_runners": 2}, [], 3, None),
+        ({"num_env_runners": 2, "evaluation_num_env_runners": 1}, [], 2, 0),
+        ({"num_env_runners": 2}, ["num_env_runners"], 2, "refused"),
+        ({"num_env_runners": 0, "evaluation_num_env_runners": 2}, [], 2, "refused"),
+    ],
+)
+def test_a_trial_never_waits_for_cores_that_are_not_there(settings, given, cores, runners) -> None:
+    from ray.rllib.algorithms.ppo import PPOConfig
+
+    from rllib_dbf.cli.errors import CommandError
+    from rllib_dbf.cli.running import fewer_runners
+
+    config = PPOConfig().update_from_dict(settings)
+    if runners == "refused":
+        with pytest.raises(CommandError, match="cores"):
+            fewer_runners(config, given, cores)
+    else:
+        assert fewer_runners(config, given, cores).get("num_env_runners") == runners
 
 
 @pytest.mark.parametrize(
