@@ -83,5 +83,5 @@ def test_presets_win_over_rllibs_names() -> None:
     from rllib_dbf.cli.names import find_algorithm
 
     assert find_algorithm("iql").preset == "iql"
-    assert find_algorithm("ray:iql") == ("IQL", None)
+    assert find_algorithm("ray:iql")[:2] == ("IQL", None)
     assert find_algorithm("dBf").title == "DBF"

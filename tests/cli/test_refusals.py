@@ -62,7 +62,7 @@ FILES = {
     "no algorithm": ("a: {env: smax/3m}\n", ["'run' is missing"]),
     "unknown key": ("a: {run: DBF, enw: smax/3m}\n", ["'enw'", "Did you mean 'env'?"]),
     "setting outside config": ("a: {run: DBF, gamma_b: 1}\n", ["'gamma_b'", "under config"]),
-    "removed key": ("a: {run: DBF, local_dir: x}\n", ["'local_dir'", "--storage-path"]),
+    "removed key": ("a: {run: DBF, local_dir: x}\n", ["'local_dir'", "storage_path"]),
     "unknown algorithm": ("a: {run: DBX}\n", ["'DBX'", "Did you mean 'DBF'?"]),
     "wrong type": ("a: {run: DBF, num_samples: few}\n", ["num_samples", "int"]),
     "unknown checkpoint key": (

@@ -63,6 +63,15 @@ def test_rllibs_own_algorithm(tmp_path: Path) -> None:
     assert json.loads(played.stdout)["episodes"] == 2
 
 
+def test_dqn_trains(tmp_path: Path) -> None:
+    options = ["--algo", "DQN", "--env", "CartPole-v1", "--stop-timesteps", "1500", "-n", "dqn"]
+    options += ["--set", "num_steps_sampled_before_learning_starts=200", "--progress", "json"]
+    done = rllib("train", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-2])["steps"] >= 1500
+    assert (tmp_path / "results" / "dqn" / "learning_curve.png").is_file()
+
+
 def test_failed_trial_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(BROKEN_TASK)
     options = ["--algo", "PPO", "--env", "task:Task", "--stop-iters", "1", "--num-env-runners", "0"]

@@ -57,6 +57,10 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *("--port", str(port), "--dashboard-port", str(dashboard), "--num-cpus", "2"),
             *("--disable-usage-stats", "--dashboard-host", "127.0.0.1"),
+            # Jobs go through the agent; its usual port may belong to another test's Ray.
+            *("--dashboard-agent-listen-port", str(_free_port())),
+            *("--dashboard-agent-grpc-port", str(_free_port())),
+            *("--metrics-export-port", str(_free_port())),
         ],
         env=environment,
         stdout=log,
@@ -78,7 +82,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 def _submit(head: Head, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     where = ["--address", head.address, "--token-file", str(head.token)]
-    for _ in range(5):  # the dashboard answers before it takes jobs
+    for _ in range(10):  # the dashboard answers before it takes jobs
         done = rllib("submit", *where, *arguments, cwd=cwd, timeout=280)
         if "takes jobs" not in done.stderr and "refused the job" not in done.stderr:
             return done

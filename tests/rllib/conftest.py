@@ -12,7 +12,13 @@ import rllib_dbf.registration
 def local_ray():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["RAY_AUTH_MODE"] = "disabled"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
     rllib_dbf.registration.register()
     yield
     ray.shutdown()
