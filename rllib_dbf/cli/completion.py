@@ -61,7 +61,9 @@ def examples(incomplete: str) -> list[str]:
 
 
 def _starting(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.lower().startswith(incomplete.lower())]
+    found = [name for name in names if name.lower().startswith(incomplete.lower())]
+    # A shell drops what does not begin as typed.
+    return [name if name.startswith(incomplete) else name.lower() for name in found]
 
 
 def _settings(title: str, is_team: bool) -> dict[str, str]:

@@ -10,7 +10,7 @@ from tests.cli.command import rllib
 
 OFFERED = {
     "rllib tr": ["train"],
-    "rllib train --algo qm": ["QMIX"],
+    "rllib train --algo qm": ["qmix"],
     "rllib train --env smax/2s": ["smax/2s3z"],
     "rllib train --set gamma": ["gamma=", "gamma_b="],
     "rllib train --set training.beta_q_": ["training.beta_q_agreeing="],
@@ -18,7 +18,7 @@ OFFERED = {
     "rllib train --sweep hidden_d": ["hidden_dim="],
     "rllib train --scheduler a": ["asha"],
     "rllib train --search op": ["optuna"],
-    "rllib list settings --algo ddn": ["DDN"],
+    "rllib list settings --algo ddn": ["ddn"],
     "rllib example get tune/barrier": ["tune/barrier_3m"],
 }
 

@@ -12,7 +12,8 @@ SCRIPT = """
 import json, sys, hashlib, os
 os.environ["RAY_AUTH_MODE"] = "disabled"
 import ray
-ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+ray.init(address="local", num_cpus=2, include_dashboard=False, **quiet)
 import rllib_dbf.registration; rllib_dbf.registration.register()
 from ray.rllib.algorithms.algorithm import Algorithm
 from tests.rllib.test_resume import figures, digest
