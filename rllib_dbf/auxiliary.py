@@ -65,7 +65,7 @@ def auxiliary_networks(
 
         def critic_loss(batch: TrainBatch) -> tuple[Tensor, dict[str, Tensor]]:
             # All learners see all of the latest episodes.
-            loss, stats = barrier.critic_loss(critic, batch.on_policy)
+            loss, stats = barrier.critic_loss(critic, batch.on_policy, module.online)
             return loss / learners, stats
 
         found.append(Auxiliary(critic, optimizer_of("barrier_critic"), critic_loss))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, no_type_check
 
-from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.algorithm_config import NotProvided
 
-from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, BarrierSettings
+from rllib_dbf.barrier_estimators import critic_of
+from rllib_dbf.barrier_evidence import BarrierSettings
+from rllib_dbf.correction_config import CorrectionConfig
 from rllib_dbf.expressions import evaluate
 from rllib_dbf.functional.gradient_scope import Combining, Scope
 
@@ -34,16 +36,16 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "barrier_critic_lr": 1e-3,
     "barrier_penalty": 1.0,
     "max_gradient_ratio": 0.1,
-    "action_correction": "off",
-    "correction_alpha": 0.1,
-    "correction_horizon": 1,
-    "correction_lr": 1e-3,
-    "correction_in_targets": False,
-    "learn_from": "executed",
+    "conflict_threshold": 0.0,
+    "conflict_decay": 0.0,
+    "barrier_annealing_steps": None,
+    "multiplier_rate": 0.01,
+    "exploration_temperature": None,
+    "tie_break_margin": None,
 }
 
 
-class BarrierConfig(AlgorithmConfig):
+class BarrierConfig(CorrectionConfig):
     """The part of `DBFConfig` that says what the barrier is and how its gradient is used.
 
     `docs/barrier.md` has the equations in the order in which they are applied.
@@ -72,14 +74,15 @@ class BarrierConfig(AlgorithmConfig):
     beta_b_agreeing: float | None
     gradient_scope: Scope
     max_gradient_ratio: float
-    action_correction: str
-    correction_alpha: float
-    correction_horizon: int
-    correction_lr: float
-    correction_in_targets: bool
-    learn_from: str
+    conflict_threshold: float
+    conflict_decay: float
+    barrier_annealing_steps: int | None
+    multiplier_rate: float
+    exploration_temperature: float | None
+    tie_break_margin: float | None
 
     def _set_barrier_defaults(self) -> None:
+        self._set_correction_defaults()
         for name, value in BARRIER_DEFAULTS.items():
             setattr(self, name, value)
 
@@ -110,12 +113,12 @@ class BarrierConfig(AlgorithmConfig):
         beta_b_agreeing: float | None = NotProvided,
         gradient_scope: str = NotProvided,
         max_gradient_ratio: float = NotProvided,
-        action_correction: str = NotProvided,
-        correction_alpha: float = NotProvided,
-        correction_horizon: int = NotProvided,
-        correction_lr: float = NotProvided,
-        correction_in_targets: bool = NotProvided,
-        learn_from: str = NotProvided,
+        conflict_threshold: float = NotProvided,
+        conflict_decay: float = NotProvided,
+        barrier_annealing_steps: int | None = NotProvided,
+        multiplier_rate: float = NotProvided,
+        exploration_temperature: float | None = NotProvided,
+        tie_break_margin: float | None = NotProvided,
         **kwargs: Any,
     ) -> BarrierConfig:
         """Sets what the barrier is.
@@ -126,8 +129,11 @@ class BarrierConfig(AlgorithmConfig):
         Args:
             barrier_estimator: "off", or how eq. 5 comes to act: "score" (score function),
                 "critic" (counterfactual critic), "gumbel" (Gumbel-softmax through a joint
-                critic), "penalty" (reward r - η δ, no second gradient); or a control, "zero"
-                (everything but the gradient), "shuffled" (weights permuted over transitions).
+                critic); through the reward, "penalty" (r - η δ), "shaping" (potential -η B̂),
+                "constraint" (deaths cost a Lagrange multiplier each); "prediction" (the hidden
+                states are trained to foresee deaths), "watch" (deaths are foreseen, and nothing
+                else); or a control, "zero" (everything but the gradient), "shuffled" (weights
+                permuted over transitions).
             gamma_b: γ_B of eq. 4 in [0, 1): how far before a death the blame reaches.
             lambda_b: λ_B of eq. 5 in [0, 1]: decay rate asked of the barrier.
             omega: Deaths an episode may have before the barrier acts: a number, a formula of the
@@ -135,17 +141,20 @@ class BarrierConfig(AlgorithmConfig):
             on_policy_episodes: Latest episodes the barrier looks at (K).
             barrier_deaths: c of eq. 4: "new" deaths on arrival or "cumulative" dead agents.
             barrier_tail: Barrier after the last state: "zero" or "absorbing".
-            barrier_normaliser: Mean of eq. 5 over "transitions", "trajectories" or "states".
+            barrier_normaliser: Mean of eq. 5 over "transitions", "trajectories" or "states", or
+                the mean over "episodes" of its sum.
             barrier_weights: w_t of the score function: "myopic" (δ_t), "to_go" (Σ_k≥t g^(k-t) δ_k)
                 or "control_variate" (unbiased for the sum of δ; needs new deaths, zero tail).
             barrier_to_go_discount: g of "to_go" in [0, 1].
-            barrier_baseline: "mean" or "none": what is subtracted from the weights.
+            barrier_baseline: What is subtracted from the weights: their "mean", "none", or an
+                agent's own from a counterfactual critic, expected over its policy ("critic") or at
+                its least dangerous available action ("best").
             barrier_standardise: Divide the weights by their standard deviation, at least 1e-4.
             policy_temperature: T of the policy softmax(q / T) that is differentiated: a number, or
                 "std" for the running standard deviation of q over the available actions.
             importance_clip: Greatest importance ratio of the score function.
             barrier_critic_lr: Learning rate of the barrier critic's own Adam.
-            barrier_penalty: η of the "penalty" estimator, at least 0.
+            barrier_penalty: η of "penalty" and "shaping", at least 0.
             gradient_combination: "sum", "pcgrad" (symmetric, eqs 7-8) or "pcgrad_one_way" (only
                 the barrier gradient is projected, and capped).
             beta_q: β_Q, weight of the TD gradient where the two conflict (g_Q · g_B < 0).
@@ -155,15 +164,18 @@ class BarrierConfig(AlgorithmConfig):
             gradient_scope: Parameters over which conflict and projection are taken: "shared" (the
                 utility network), "all" (and the mixer), "per_layer" (each layer by itself).
             max_gradient_ratio: Cap of |g_B| / |g_Q| for "pcgrad_one_way".
-            action_correction: What may overrule an agent's action: "off" or "cbf" (a learnt
-                control barrier function). Needs no barrier estimator and goes with any preset.
-            correction_alpha: α of "cbf" in [0, 1]: share of its safety an agent may lose per step.
-            correction_horizon: K of "cbf": an agent is in danger this many steps before it dies.
-                What lies further ahead follows from h; a longer label blames the way to danger too.
-            correction_lr: Learning rate of the correction's own Adam.
-            correction_in_targets: Bootstrap from corrected greedy actions, not from the proposals.
-            learn_from: Which action values are learnt for: the "executed" one, or the "proposed"
-                one that was overruled.
+            conflict_threshold: They conflict where their cosine is below minus this, in [0, 1).
+            conflict_decay: Decay per update of the running means of g_Q and g_B that the conflict
+                is tested on and projected along, in [0, 1); 0 takes the gradients of the update.
+            barrier_annealing_steps: Env steps over which β_B falls linearly to 0, where the barrier
+                ends; None for never.
+            multiplier_rate: Step size of the multiplier of "constraint", greater than 0.
+            exploration_temperature: T > 0 (in deaths) at which exploring agents draw actions in
+                proportion to exp(-b/T), b the danger that "watch" or "prediction" foresees; None
+                for uniform draws.
+            tie_break_margin: Greedy agents take the least dangerous of the available actions that
+                lack at most this share, in [0, 1], of the range between best and worst; needs
+                "watch" or "prediction". None for the best action.
             **kwargs: RLlib's own training settings.
 
         Returns:
@@ -181,7 +193,7 @@ class BarrierConfig(AlgorithmConfig):
         """The critic that the estimator needs, a name in `BARRIER_CRITICS`, or None."""
         if self.barrier_estimator == "off":
             return None
-        return BARRIER_ESTIMATORS[self.barrier_estimator].critic
+        return critic_of(self.barrier_estimator, self.barrier_baseline)
 
     @property
     def combining(self) -> Combining:
@@ -196,23 +208,21 @@ class BarrierConfig(AlgorithmConfig):
                 self.beta_b if self.beta_b_agreeing is None else self.beta_b_agreeing,
             ),
             max_ratio=self.max_gradient_ratio,
+            threshold=self.conflict_threshold,
+            decay=self.conflict_decay,
         )
 
     @property
     def auxiliary_rates(self) -> dict[str, float]:
         """Learning rates of the module's parts that have an optimiser of their own."""
-        rates = {}
-        if self.barrier_critic is not None:
-            rates["barrier_critic"] = self.barrier_critic_lr
-        if self.action_correction != "off":
-            rates["correction"] = self.correction_lr
-        return rates
+        rates = {} if self.barrier_critic is None else {"barrier_critic": self.barrier_critic_lr}
+        return rates | self.correction_rates
 
     @property
     def safety_model_config(self) -> dict[str, Any]:
         """What the module has to know of the barrier and the action correction."""
-        names = ("barrier_critic", "action_correction", "correction_alpha", "correction_horizon")
-        return {name: getattr(self, name) for name in names}
+        names = ("barrier_critic", "exploration_temperature", "tie_break_margin")
+        return {name: getattr(self, name) for name in names} | self.correction_model_config
 
     def barrier_settings(self, n_agents: int) -> BarrierSettings | None:
         """What the barrier term needs for a team of `n_agents`, or None when it is off.
@@ -238,4 +248,6 @@ class BarrierConfig(AlgorithmConfig):
             to_go_discount=self.barrier_to_go_discount,
             standardise=self.barrier_standardise,
             penalty=self.barrier_penalty,
+            multiplier_rate=self.multiplier_rate,
+            gamma=self.gamma,
         )

@@ -6,40 +6,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from rllib_dbf.barrier_evidence import BarrierSettings, Evidence
+from rllib_dbf.barrier_rewards import less_priced_deaths, less_violations, with_potential
 from rllib_dbf.functional import barrier, policy
 from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch
-
-
-class BarrierSettings(NamedTuple):
-    """What varies between barrier losses (DBF, eqs 4 and 5); see `BarrierConfig.training`."""
-
-    estimator: str
-    gamma_b: float
-    lambda_b: float
-    omega: float
-    temperature: float | str  # a number, or "std"
-    baseline: str
-    importance_clip: float
-    deaths: str  # "new" or "cumulative"
-    tail: str
-    normaliser: str
-    weights: str = "myopic"
-    to_go_discount: float = 1.0
-    standardise: bool = False
-    penalty: float = 1.0
-
-
-class Evidence(NamedTuple):
-    """Episodes, and what eqs 4 and 5 say about them."""
-
-    batch: TeamBatch
-    values: Float[Tensor, "B T1"]  # B of eq. 4
-    violation: Float[Tensor, "B T"]  # δ, the element of eq. 5; 0 in episodes gated out
-    active: Bool[Tensor, " B"]  # the gate: more than ω deaths
 
 
 class Context(NamedTuple):
@@ -48,23 +22,29 @@ class Context(NamedTuple):
     settings: BarrierSettings
     temperature: float | Float[Tensor, ""]
     generator: torch.Generator
-    critic: Any = None  # the module that `Estimator.critic` names
+    critic: Any = None  # the module that `critic_of` names
+    hidden: Float[Tensor, "B T N H"] | None = None  # of the utility network, with its graph
 
 
 Surrogate = Callable[[Float[Tensor, "B T N A"], Evidence, Context], Float[Tensor, ""]]
+Pay = Callable[[TeamBatch, BarrierSettings, Any, float], Float[Tensor, "B T"]]
 
 
 class Estimator(NamedTuple):
     """How eq. 5 comes to move the policy.
 
-    `surrogate` takes the utilities q of every action at the states a transition starts from; an
-    estimator without one changes the reward instead. `uses` names the settings that only some
-    estimators look at, `critic` the entry of `BARRIER_CRITICS` to train beside the team.
+    `surrogate` takes the utilities q of every action at the states a transition starts from and
+    gives the loss to differentiate. `pay` gives the reward that the team learns from instead of
+    its own; it takes a batch, the settings, the critic and the Lagrange multiplier. `uses` names
+    the settings that only some estimators look at, `critic` the entry of `BARRIER_CRITICS` to
+    train beside the team. `by_omega`: episodes with at most ω deaths count for nothing.
     """
 
     surrogate: Surrogate | None
     uses: tuple[str, ...] = ()
     critic: str | None = None
+    pay: Pay | None = None
+    by_omega: bool = True
 
 
 _SCORE = (
@@ -79,14 +59,15 @@ _SCORE = (
 BARRIER_ESTIMATORS: Registry[Estimator] = Registry("barrier_estimator")
 
 
-def gather_evidence(batch: TeamBatch, settings: BarrierSettings) -> Evidence:
-    """Barrier values, violations and gate of a batch of episodes; no gradient."""
-    in_episode = barrier.state_mask_of(batch.mask)
-    deaths = batch.deaths if settings.deaths == "new" else batch.deaths.cumsum(dim=1)
-    values = barrier.barrier_values(deaths, in_episode, settings.gamma_b, settings.tail)
-    active = barrier.omega_gate(barrier.deaths_total(batch.deaths, in_episode), settings.omega)
-    violation = barrier.violations(values, batch.mask, settings.lambda_b) * active[:, None]
-    return Evidence(batch, values, violation, active)
+STATE_BASELINES = ("critic", "best")  # of an agent's own, from the counterfactual critic
+
+
+def critic_of(estimator: str, baseline: str) -> str | None:
+    """The critic to train, a name in `BARRIER_CRITICS`, or None."""
+    entry = BARRIER_ESTIMATORS[estimator]
+    if "barrier_baseline" in entry.uses and baseline in STATE_BASELINES:
+        return "counterfactual"
+    return entry.critic
 
 
 def score_weights(evidence: Evidence, settings: BarrierSettings) -> Float[Tensor, "B T"]:
@@ -106,6 +87,7 @@ def _score_function(
     q: Tensor, evidence: Evidence, context: Context, weights: Tensor | None = None
 ) -> Float[Tensor, ""]:
     batch, settings = evidence.batch, context.settings
+    own = settings.baseline in STATE_BASELINES
     return policy.score_function_loss(
         q,
         batch.avail[:, :-1],
@@ -115,12 +97,30 @@ def _score_function(
         batch.mask,
         batch.behaviour_prob,
         temperature=context.temperature,
-        baseline=settings.baseline,
+        baseline="none" if own else settings.baseline,
         clip=settings.importance_clip,
         standardise=settings.standardise,
         active=evidence.active,
         normaliser=settings.normaliser,
+        agent_baseline=_agent_baseline(q, evidence, context) if own else None,
     )
+
+
+@torch.no_grad()
+def _agent_baseline(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, "B T N"]:
+    """Σ_u π_i(u) max(B̂(s_{t+1} | u, u_-i) - (1 - λ_B) B(s_t), 0), or its least term ("best")."""
+    avail = evidence.batch.avail[:, :-1]
+    excess = _counterfactual_excess(evidence, context)
+    if context.settings.baseline == "best":
+        return excess.masked_fill(~avail, torch.inf).amin(dim=-1)
+    return (policy.joint_policy(q, avail, context.temperature) * excess).sum(dim=-1)
+
+
+def _counterfactual_excess(evidence: Evidence, context: Context) -> Float[Tensor, "B T N A"]:
+    """max(B̂(s_{t+1} | u, u_-i) - (1 - λ_B) B(s_t), 0) of every own action u, detached."""
+    with torch.no_grad():
+        every = context.critic.counterfactuals(evidence.batch)
+        return (every - _allowed(evidence, context)[..., None, None]).clamp(min=0.0)
 
 
 def _zero_gradient(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, ""]:
@@ -146,15 +146,11 @@ def _shuffled(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, 
 def _over_own_actions(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, ""]:
     """Σ_i Σ_u π_i(u) max(B̂(s_{t+1} | u, u_-i) - (1 - λ_B) B(s_t), 0), others as they played."""
     batch = evidence.batch
-    with torch.no_grad():
-        excess = (
-            context.critic.counterfactuals(batch) - _allowed(evidence, context)[..., None, None]
-        )
     return policy.counterfactual_loss(
         q,
         batch.avail[:, :-1],
         batch.alive[:, :-1],
-        excess.clamp(min=0.0),
+        _counterfactual_excess(evidence, context),
         batch.mask,
         context.temperature,
         evidence.active,
@@ -176,7 +172,17 @@ def _allowed(evidence: Evidence, context: Context) -> Float[Tensor, "B T"]:
     return (1.0 - context.settings.lambda_b) * evidence.values[:, :-1]
 
 
+def _foretold(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, ""]:
+    """Squared error of B̂(s_{t+1} | h, u), so that the hidden states h come to tell of deaths."""
+    batch = evidence.batch
+    error = context.critic(batch, context.hidden) - evidence.values[:, 1:]
+    return policy.mean_per_step(
+        torch.where(batch.mask, error.square(), 0.0), batch.mask, context.settings.normaliser
+    )
+
+
 _CRITIC = ("barrier_critic_lr", "policy_temperature")
+_FORESIGHT = ("barrier_critic_lr", "exploration_temperature", "tie_break_margin")
 
 for _name, _entry in {
     "score": Estimator(_score_function, _SCORE),
@@ -184,6 +190,12 @@ for _name, _entry in {
     "shuffled": Estimator(_shuffled, _SCORE),
     "critic": Estimator(_over_own_actions, _CRITIC, "counterfactual"),
     "gumbel": Estimator(_drawn_through_the_critic, _CRITIC, "joint"),
-    "penalty": Estimator(None, ("barrier_penalty",)),
+    "penalty": Estimator(None, ("barrier_penalty",), pay=less_violations),
+    "shaping": Estimator(
+        None, ("barrier_penalty", "barrier_critic_lr"), "state", with_potential, by_omega=False
+    ),
+    "constraint": Estimator(None, ("multiplier_rate",), pay=less_priced_deaths),
+    "prediction": Estimator(_foretold, _FORESIGHT, "trunk", by_omega=False),
+    "watch": Estimator(None, _FORESIGHT, "trunk", by_omega=False),
 }.items():
     BARRIER_ESTIMATORS.register(_name)(_entry)

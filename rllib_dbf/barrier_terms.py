@@ -8,12 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.barrier_estimators import (
-    BARRIER_ESTIMATORS,
-    BarrierSettings,
-    Context,
-    gather_evidence,
-)
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, Context
+from rllib_dbf.barrier_evidence import BarrierSettings, gather_evidence
 from rllib_dbf.functional import barrier, losses, policy
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import pack_episodes
@@ -33,6 +29,7 @@ class BarrierTerm:
         self.estimator = BARRIER_ESTIMATORS[settings.estimator]
         self._generator = generator
         self._spread = 0.0  # running std of the utilities; 0 before the first update
+        self._multiplier = 0.0  # of Lagrange, the price of a death; estimator "constraint"
 
     def loss(
         self, online: TeamNetwork, batch: TeamBatch, critic: nn.Module | None = None
@@ -43,8 +40,8 @@ class BarrierTerm:
         supplies it. Episodes with at most ω deaths are gated out and contribute exactly nothing.
 
         Returns:
-            The surrogate to differentiate (None if the estimator changes the reward), and
-            figures to log: `barrier_loss` is the value of eq. 5.
+            The surrogate to differentiate (None if the estimator has none), and figures to log:
+            `barrier_loss` is the value of eq. 5.
         """
         settings, evidence = self.settings, gather_evidence(batch, self.settings)
         stats = {
@@ -53,35 +50,58 @@ class BarrierTerm:
             ),
             "gate_open_fraction": evidence.active.float().mean(),
         }
+        if settings.estimator == "constraint":
+            stats["barrier_multiplier"] = torch.tensor(self._price(batch))
         if self.estimator.surrogate is None:
             return None, stats
-        q = policy_utilities(online, batch)
+        packing = pack_episodes(batch.mask)
+        hidden = online.unroll(batch, packing)
+        q = packing.unpack(online.utility.head.acting_mean(hidden))[:, :-1]
         temperature = settings.temperature
         if temperature == "std":
             temperature = self._running_std(q.detach(), batch)
             stats["policy_temperature"] = torch.tensor(temperature)
-        context = Context(settings, float(temperature), self._generator, critic)
+        hidden = packing.unpack(hidden)[:, :-1]
+        context = Context(settings, float(temperature), self._generator, critic, hidden)
         return self.estimator.surrogate(q, evidence, context), stats
 
-    def reward(self, batch: TeamBatch) -> Float[Tensor, "B T"]:
-        """What the team is paid for: r - η δ if the estimator changes the reward, else r."""
-        if self.estimator.surrogate is not None:
+    def reward(self, batch: TeamBatch, critic: nn.Module | None = None) -> Float[Tensor, "B T"]:
+        """What the team learns from: its reward, or what the estimator makes of it."""
+        if self.estimator.pay is None:
             return batch.reward
-        return (
-            batch.reward - self.settings.penalty * gather_evidence(batch, self.settings).violation
-        )
+        return self.estimator.pay(batch, self.settings, critic, self._multiplier)
+
+    def _price(self, batch: TeamBatch) -> float:
+        """The multiplier ν of max_π min_ν E[return] - ν (E[V_B] - ω), one step of its ascent.
+
+        Deaths cost ν each and more the longer episodes have more than ω of them (RCPO; Tessler et
+        al., 2019).
+        """
+        deaths = barrier.deaths_total(batch.deaths, barrier.state_mask_of(batch.mask))
+        excess = float(deaths.mean()) - self.settings.omega
+        self._multiplier = max(0.0, self._multiplier + self.settings.multiplier_rate * excess)
+        return self._multiplier
 
     def critic_loss(
-        self, critic: nn.Module, batch: TeamBatch
+        self, critic: Any, batch: TeamBatch, online: TeamNetwork | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Squared error of the critic's B(s_{t+1}), mean over the transitions of all episodes.
+
+        A critic that reads the trunk of the `online` network gets it without gradient.
 
         Returns:
             The loss, and figures to log; an explained variance near 0 says that the critic does
             not know what kills, and then its gradient says nothing either.
         """
         target = gather_evidence(batch, self.settings).values[:, 1:]
-        predicted = critic(batch)
+        if critic.reads_trunk:
+            assert online is not None
+            packing = pack_episodes(batch.mask)
+            with torch.no_grad():
+                hidden = packing.unpack(online.unroll(batch, packing))[:, :-1]
+            predicted = critic(batch, hidden)
+        else:
+            predicted = critic(batch)
         loss = losses.masked_mean((predicted - target).square(), batch.mask)
         with torch.no_grad():
             error, known = (target - predicted)[batch.mask], target[batch.mask]
@@ -98,16 +118,14 @@ class BarrierTerm:
 
     def get_state(self) -> dict[str, Any]:
         """Generator and running figures, for a checkpoint."""
-        return {"generator": self._generator.get_state().numpy(), "spread": self._spread}
+        return {
+            "generator": self._generator.get_state().numpy(),
+            "spread": self._spread,
+            "multiplier": self._multiplier,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned."""
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._spread = float(state["spread"])
-
-
-def policy_utilities(online: TeamNetwork, batch: TeamBatch) -> Float[Tensor, "B T N A"]:
-    """Expected utilities of every action wherever a transition starts; zeros in padding."""
-    packing = pack_episodes(batch.mask)
-    q = packing.unpack(online.utility.head.acting_mean(online.unroll(batch, packing)))
-    return q[:, :-1]
+        self._multiplier = float(state.get("multiplier", 0.0))  # absent in older checkpoints

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rllib_dbf.barrier_config import BARRIER_DEFAULTS
-from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, STATE_BASELINES
+from rllib_dbf.correction_config import CORRECTION_DEFAULTS
 from rllib_dbf.expressions import ExpressionError, evaluate
 from rllib_dbf.functional.gradient_scope import SCOPES
 from rllib_dbf.functional.gradients import COMBINATIONS
@@ -14,9 +16,9 @@ from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
 _CHOICES = {
     "barrier_deaths": ("new", "cumulative"),
     "barrier_tail": ("zero", "absorbing"),
-    "barrier_normaliser": ("transitions", "trajectories", "states"),
+    "barrier_normaliser": ("transitions", "trajectories", "states", "episodes"),
     "barrier_weights": ("myopic", "to_go", "control_variate"),
-    "barrier_baseline": ("none", "mean"),
+    "barrier_baseline": ("none", "mean", *STATE_BASELINES),
     "gradient_scope": SCOPES,
     "learn_from": ("executed", "proposed"),
 }
@@ -28,7 +30,11 @@ _POSITIVE = (
     "barrier_critic_lr",
     "correction_horizon",
     "correction_lr",
+    "barrier_annealing_steps",
+    "multiplier_rate",
+    "exploration_temperature",
 )
+_UNIT = ("gamma_b", "lambda_b", "barrier_to_go_discount", "correction_alpha", "tie_break_margin")
 _AT_LEAST_ZERO = (
     "beta_q",
     "beta_b",
@@ -55,8 +61,10 @@ def validate_barrier(config: Any) -> None:
     _validate_omega(config.omega)
     _validate_correction(config)
     if config.barrier_estimator == "off":
+        _refuse_acting_on_danger(config)
         return
     _validate_use(config)
+    _validate_baseline(config)
     if config.barrier_weights == "control_variate" and (
         config.barrier_deaths != "new" or config.barrier_tail != "zero"
     ):
@@ -68,13 +76,16 @@ def validate_barrier(config: Any) -> None:
 
 
 def _validate_ranges(config: Any) -> None:
-    for name in ("gamma_b", "lambda_b", "barrier_to_go_discount", "correction_alpha"):
-        if not 0.0 <= getattr(config, name) <= 1.0:
+    for name in _UNIT:
+        if not 0.0 <= (getattr(config, name) or 0.0) <= 1.0:
             raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1]")
     if config.gamma_b >= 1.0:
         raise ValueError(f"gamma_b={config.gamma_b!r} must be below 1: eq. 4 would not decay")
+    for name in ("conflict_threshold", "conflict_decay"):
+        if not 0.0 <= getattr(config, name) < 1.0:
+            raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1)")
     for name in _POSITIVE:
-        if not getattr(config, name) > 0:
+        if getattr(config, name) is not None and not getattr(config, name) > 0:
             raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
     for name in _AT_LEAST_ZERO:
         if (getattr(config, name) or 0.0) < 0:
@@ -96,8 +107,8 @@ def _validate_correction(config: Any) -> None:
                 f"{config.input_layer!r} remembers; use input_layer='linear' or leave it out"
             )
         return
-    for name in (n for n in BARRIER_DEFAULTS if n.startswith("correction_") or n == "learn_from"):
-        if _changed(config, name):
+    for name, default in CORRECTION_DEFAULTS.items():
+        if getattr(config, name) != default:
             raise ValueError(
                 f"{name}={getattr(config, name)!r} has no effect with action_correction='off'; "
                 f"leave it out, or choose from {', '.join(ACTION_CORRECTIONS)}"
@@ -136,15 +147,30 @@ def _validate_use(config: Any) -> None:
             if _changed(config, name):
                 raise ValueError(
                     f"{name}={getattr(config, name)!r} has no effect with barrier_estimator="
-                    f"{estimator!r}, which changes the reward and has no gradient of its own; "
+                    f"{estimator!r}, which has no gradient of its own; "
                     f"set {name}={BARRIER_DEFAULTS[name]!r}"
                 )
+    if not BARRIER_ESTIMATORS[estimator].by_omega and _changed(config, "omega"):
+        raise ValueError(
+            f"omega={config.omega!r} has no effect with barrier_estimator={estimator!r}, which "
+            "learns from every episode; leave it out"
+        )
     if config.barrier_weights != "to_go" and _changed(config, "barrier_to_go_discount"):
         raise ValueError(
             f"barrier_to_go_discount={config.barrier_to_go_discount!r} has no effect with "
             f"barrier_weights={config.barrier_weights!r}; leave it out, or set "
             "barrier_weights='to_go'"
         )
+    plain = config.gradient_combination == "sum" and not any(
+        map(partial(_changed, config), _AGREEING)
+    )
+    for name in ("conflict_threshold", "conflict_decay"):
+        if plain and _changed(config, name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} has no effect with gradient_combination='sum', "
+                "which treats conflict like agreement; leave it out, or use 'pcgrad', "
+                "'pcgrad_one_way', beta_q_agreeing or beta_b_agreeing"
+            )
     if config.gradient_combination != "pcgrad_one_way" and _changed(config, "max_gradient_ratio"):
         raise ValueError(
             f"max_gradient_ratio={config.max_gradient_ratio!r} has no effect with "
@@ -153,7 +179,38 @@ def _validate_use(config: Any) -> None:
         )
 
 
-_COMBINING = ("gradient_combination", "gradient_scope", *_AT_LEAST_ZERO[:4])
+def _refuse_acting_on_danger(config: Any) -> None:
+    for name in ("exploration_temperature", "tie_break_margin"):
+        if _changed(config, name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} acts on foreseen deaths, but with "
+                "barrier_estimator='off' nothing foresees them; set barrier_estimator='watch' or "
+                "leave it out"
+            )
+
+
+def _validate_baseline(config: Any) -> None:
+    """A baseline from the critic is one of the violation now, at its own scale."""
+    if config.barrier_baseline not in STATE_BASELINES:
+        return
+    for name in ("barrier_weights", "barrier_standardise"):
+        if _changed(config, name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} cannot go with barrier_baseline="
+                f"{config.barrier_baseline!r}, the critic's estimate of the violation itself; set "
+                f"{name}={BARRIER_DEFAULTS[name]!r} or barrier_baseline='mean'"
+            )
+
+
+_AGREEING = ("beta_q_agreeing", "beta_b_agreeing")
+_COMBINING = (
+    "gradient_combination",
+    "gradient_scope",
+    "barrier_annealing_steps",
+    "conflict_threshold",
+    "conflict_decay",
+    *_AT_LEAST_ZERO[:4],
+)
 
 
 def _changed(config: Any, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -43,21 +44,35 @@ def always(timestep: float) -> float:
     return 1.0
 
 
-Exploration = tuple[Bool[ndarray, "B N"], Int[ndarray, "B N"]]
+class Exploration(NamedTuple):
+    """What agents do who explore."""
+
+    explores: Bool[ndarray, "B N"]
+    action: Int[ndarray, "B N"]  # of everybody, should it explore
+    probabilities: Float[ndarray, "B N A"] | None  # drawn from; None for uniform over available
 
 
 def draw_exploration(
-    avail: Bool[ndarray, "B N A"], epsilon: float, rng: np.random.Generator
+    avail: Bool[ndarray, "B N A"],
+    epsilon: float,
+    rng: np.random.Generator,
+    probabilities: Float[ndarray, "B N A"] | None = None,
 ) -> Exploration | None:
-    """Which agents explore, an independent coin each, and a uniform available action for all.
+    """Which agents explore, an independent coin each, and an available action for all.
 
-    None, and nothing drawn, where ε is 0.
+    Drawn from `probabilities`, or uniformly. None, and nothing drawn, where ε is 0.
     """
     if epsilon <= 0.0:
         return None
     coin = rng.random((2, *avail.shape[:-1]))
-    pick = (coin[1] * avail.sum(axis=-1)).astype(np.int64)
-    return coin[0] < epsilon, (avail.cumsum(axis=-1) <= pick[..., None]).sum(axis=-1)
+    if probabilities is None:
+        pick = (coin[1] * avail.sum(axis=-1)).astype(np.int64)
+        action = (avail.cumsum(axis=-1) <= pick[..., None]).sum(axis=-1)
+    else:
+        below = probabilities.cumsum(axis=-1)
+        # Of the sum, which rounding keeps from being 1; never past the last action possible.
+        action = (below <= (coin[1] * below[..., -1])[..., None]).sum(axis=-1)
+    return Exploration(coin[0] < epsilon, action, probabilities)
 
 
 def epsilon_greedy(
@@ -69,7 +84,11 @@ def epsilon_greedy(
     """Actions of agents that explore or act greedily, and the probability of each."""
     if exploration is None:
         return greedy, np.ones(greedy.shape, np.float32)
-    explores, random = exploration
-    actions = np.where(explores, random, greedy)
-    prob = epsilon / avail.sum(axis=-1) + (1.0 - epsilon) * (actions == greedy)
+    actions = np.where(exploration.explores, exploration.action, greedy)
+    if exploration.probabilities is None:
+        drawn = 1.0 / avail.sum(axis=-1)
+    else:
+        chosen = np.take_along_axis(exploration.probabilities, actions[..., None], axis=-1)
+        drawn = chosen.squeeze(-1)
+    prob = epsilon * drawn + (1.0 - epsilon) * (actions == greedy)
     return actions, prob.astype(np.float32)

@@ -10,7 +10,10 @@ from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
 from ray.rllib.utils.annotations import override
-from ray.rllib.utils.metrics import NUM_ENV_STEPS_TRAINED_LIFETIME
+from ray.rllib.utils.metrics import (
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_TRAINED_LIFETIME,
+)
 from torch import Tensor
 
 from rllib_dbf import loss_terms
@@ -18,7 +21,7 @@ from rllib_dbf.auxiliary import auxiliary_networks
 from rllib_dbf.averaging import share_of, sum_over_learners
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.functional.gradient_scope import merge
+from rllib_dbf.functional.gradient_scope import RunningGradients, merge
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.optimizers import OPTIMIZERS
@@ -50,6 +53,8 @@ class TeamLearner(TorchLearner):
         self._objective = OBJECTIVES[config.objective].loss
         self._barrier = self._build_barrier()
         self._combining = config.combining
+        decay = self._combining.decay
+        self._running_gradients = RunningGradients(decay) if decay > 0.0 else None
         self._tau_generator = torch.Generator(device=self._device)
         if config.seed is None:
             self._tau_generator.seed()
@@ -145,7 +150,9 @@ class TeamLearner(TorchLearner):
         batch: Any = training_data.batch or (training_data.batches or [])[0]
         self._weights_seq_no += 1
         self.before_gradient_based_update(timesteps=timesteps or {})
-        self._step(TrainBatch(*(part and part.to(self._device) for part in batch)))
+        sampled = (timesteps or {}).get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
+        moved = TrainBatch(*(part and part.to(self._device) for part in batch))
+        self._step(moved, self._barrier_share(sampled))
         self._update_target(episodes_sampled)
         if not reduce_metrics:
             return {}
@@ -153,24 +160,38 @@ class TeamLearner(TorchLearner):
         self._log_sums()
         return self.metrics.reduce()
 
-    def _step(self, batch: TrainBatch) -> None:
+    def _barrier_share(self, env_steps: int) -> float:
+        """How much of β_B is left after so many env steps."""
+        steps = self.config.barrier_annealing_steps
+        return 1.0 if steps is None else max(0.0, 1.0 - env_steps / steps)
+
+    def _step(self, batch: TrainBatch, barrier_share: float) -> None:
         gradients, stats = self._td_gradient(batch)
         stats_b: dict[str, Tensor] = {}
         barrier: list[Tensor] | None = None
-        if batch.on_policy is not None:
+        if batch.on_policy is not None and barrier_share > 0.0:
             barrier, stats_b = self._barrier_gradient(batch)
         auxiliary = [part.gradients(batch) for part in self._auxiliary]
         beside = [g for found, _ in auxiliary for g in found]
         if self.config.num_learners > 1:
             sum_over_learners(gradients + (barrier or []) + beside)
         if barrier is not None:
-            merged = merge(gradients, barrier, self._layers, self._combining)
+            running = self._running_gradients
+            merged = merge(
+                gradients,
+                barrier,
+                self._layers,
+                self._combining.annealed(barrier_share),
+                running and running.follow(gradients, barrier),
+            )
             gradients = merged.gradients
             stats_b |= {
                 "gradient_cosine": merged.cosine,
                 "gradient_conflict_rate": merged.conflict,
                 "gradient_norm_ratio": merged.norm_ratio,
             }
+        elif barrier_share == 0.0:
+            torch._foreach_mul_(gradients, self._combining.agreeing[0])
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         for _, figures in auxiliary:
             stats_b |= figures
@@ -190,7 +211,8 @@ class TeamLearner(TorchLearner):
     def _td_gradient(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
         module, replay = self._team_module(), batch.replay
         if self._barrier is not None:
-            replay = replay._replace(reward=self._barrier.reward(replay))
+            critic = getattr(module, "barrier_critic", None)
+            replay = replay._replace(reward=self._barrier.reward(replay, critic))
         if self.config.correction_in_targets:
             replay = replay._replace(avail=module.correction.allowed(replay.obs, replay.avail))
         head = module.utility.head
@@ -209,7 +231,7 @@ class TeamLearner(TorchLearner):
         return list(gradients), {"td_loss": loss.detach(), **stats}
 
     def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor] | None, dict[str, Tensor]]:
-        """None where the barrier acts through the reward."""
+        """None where the barrier has no gradient of its own."""
         assert batch.on_policy is not None and self._barrier is not None
         module = self._team_module()
         critic = getattr(module, "barrier_critic", None)
@@ -269,6 +291,7 @@ class TeamLearner(TorchLearner):
             "updates": self._updates,
             "tau_generator": self._tau_generator.get_state().numpy(),
             "barrier": self._barrier and self._barrier.get_state(),
+            "running_gradients": self._running_gradients and self._running_gradients.get_state(),
         }
         return state
 
@@ -283,6 +306,8 @@ class TeamLearner(TorchLearner):
             self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
             if self._barrier is not None and mine.get("barrier") is not None:
                 self._barrier.set_state(mine["barrier"])
+            if self._running_gradients is not None and mine.get("running_gradients") is not None:
+                self._running_gradients.set_state(mine["running_gradients"], self._device)
 
     @override(Learner)
     def compute_loss_for_module(self, **kwargs: Any) -> Tensor:

@@ -14,6 +14,7 @@ from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor
 
 from rllib_dbf.envs.team_env import TeamSpec
+from rllib_dbf.functional import policy
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
@@ -90,6 +91,11 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             n_quantiles=config["n_quantiles"],
         )
         self.joint = build_joint(config["objective"], joint_sizes, config["objective_options"])
+        critic = config.get("barrier_critic")
+        self.exploration_temperature = config.get("exploration_temperature")
+        self.tie_break_margin = config.get("tie_break_margin")
+        if critic is not None and (self.acts_on_danger or not self.inference_only):
+            self.barrier_critic = BARRIER_CRITICS[critic](shape, config["hidden_dim"])
         self.correction: Any = None
         if config.get("action_correction", "off") != "off":
             self.correction = ACTION_CORRECTIONS[config["action_correction"]](
@@ -101,14 +107,22 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         if not self.inference_only:
             target = self.online.detached_copy()
             self.target_utility, self.target_mixer, self.target_joint = target
-            if config.get("barrier_critic") is not None:
-                critic = BARRIER_CRITICS[config["barrier_critic"]]
-                self.barrier_critic = critic(shape, config["hidden_dim"])
+
+    @property
+    def acts_on_danger(self) -> bool:
+        """Whether actions depend on the deaths that the barrier critic foresees."""
+        return self.exploration_temperature is not None or self.tie_break_margin is not None
 
     def get_non_inference_attributes(self) -> list[str]:
-        """Acting needs neither mixer and joint networks, nor targets, nor a barrier critic."""
+        """Acting needs neither mixer nor joint networks nor targets; seldom a barrier critic."""
         targets = ["target_utility", "target_mixer", "target_joint"]
-        return ["mixer", "joint", *targets, "barrier_critic"]
+        return ["mixer", "joint", *targets, *([] if self.acts_on_danger else ["barrier_critic"])]
+
+    @property
+    def acting_parts(self) -> list[Any]:
+        """The networks that decide on actions."""
+        parts = [self.utility, self.correction]
+        return [p for p in [*parts, self.acts_on_danger and self.barrier_critic] if p]
 
     @property
     def online(self) -> TeamNetwork:
@@ -124,8 +138,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
     def copy_weights_from(self, other: TeamRLModule) -> None:
         """Take over the weights that acting needs (a fast `set_state` within one process)."""
         mine, theirs = (
-            [p for part in (m.utility, m.correction) if part is not None for p in part.parameters()]
-            for m in (self, other)
+            [p for part in m.acting_parts for p in part.parameters()] for m in (self, other)
         )
         torch._foreach_copy_(mine, theirs)
 
@@ -140,12 +153,29 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         avail: Bool[Tensor, "B N A"],
         memory: Memory,
     ) -> tuple[Float[Tensor, "B N A"], Memory]:
-        """What each action is worth under the row's risk measure, and the next memory."""
+        """What each action is worth under the row's risk measure, and the next memory.
+
+        With a margin for ties, the least dangerous of the actions within it is worth most.
+        """
         hidden, memory = self.utility.step(obs, last_actions, avail, memory)
         if self.risk == "mean":
-            return self.utility.head.acting_mean(hidden), memory
-        z = self.utility.head.all(hidden, self.utility.memory_tau)
-        return RISKS[self.risk](z, self.risk_level), memory
+            scores = self.utility.head.acting_mean(hidden)
+        else:
+            z = self.utility.head.all(hidden, self.utility.memory_tau)
+            scores = RISKS[self.risk](z, self.risk_level)
+        if self.tie_break_margin is None:
+            return scores, memory
+        danger = self.barrier_critic.danger(hidden)
+        return policy.safest_first(scores, danger, avail, self.tie_break_margin), memory
+
+    def exploration_probabilities(
+        self, avail: Bool[Tensor, "B N A"], memory: Memory
+    ) -> Float[Tensor, "B N A"] | None:
+        """What exploring agents draw from, given the memory after `scores`; None for uniform."""
+        if self.exploration_temperature is None:
+            return None
+        danger = self.barrier_critic.danger(memory.hidden).view(avail.shape)
+        return policy.softmax_policy(-danger, avail, self.exploration_temperature)
 
     def allowed_actions(
         self, obs: Float[Tensor, "B N O"], avail: Bool[Tensor, "B N A"]

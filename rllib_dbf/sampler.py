@@ -44,12 +44,19 @@ class Policy(Protocol):
         """Actions that stand uncorrected, at least one per agent; None for all available ones."""
         ...
 
+    def exploration_probabilities(
+        self, avail: Bool[Tensor, "B N A"], memory: Memory
+    ) -> Float[Tensor, "B N A"] | None:
+        """What exploring agents draw from, given the memory after `scores`; None for uniform."""
+        ...
+
 
 class Sampler:
     """Plays ε-greedily and emits whole episodes with behaviour probabilities.
 
     Exploration is one independent coin per agent; a random action is uniform over the available
-    ones. Everything random comes from `rng` and from the seeds it is given.
+    ones unless the policy says otherwise. Everything random comes from `rng` and from the seeds it
+    is given.
 
     Args:
         env: Batch of B sub-environments.
@@ -108,7 +115,9 @@ class Sampler:
         )
         scores = np.where(step.avail, scores.numpy(), -np.inf)
         epsilon = self.epsilon(self.timestep)
-        exploration = draw_exploration(step.avail, epsilon, self.rng)
+        exploration = draw_exploration(
+            step.avail, epsilon, self.rng, self._exploration_probabilities(step.avail)
+        )
         proposed = greedy = scores.argmax(axis=-1)
         allowed = self.policy.allowed_actions(
             torch.from_numpy(step.obs), torch.from_numpy(step.avail)
@@ -133,6 +142,10 @@ class Sampler:
             self._finish(step, np.flatnonzero(ended))
             self._restart(ended)
         return self.env.num_envs
+
+    def _exploration_probabilities(self, avail: ndarray) -> Float[ndarray, "B N A"] | None:
+        found = self.policy.exploration_probabilities(torch.from_numpy(avail), self._memory)
+        return None if found is None else found.numpy()
 
     def abandon(self) -> None:
         """Drop all running episodes; the next step starts new ones from the seeds that follow."""

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, BarrierSettings
-from rllib_dbf.barrier_terms import BarrierTerm, policy_utilities
+from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, critic_of
+from rllib_dbf.barrier_evidence import BarrierSettings
+from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_utility
 from rllib_dbf.team import TeamBatch
@@ -26,7 +27,7 @@ def barrier_loss(net, data, settings, seed=0):
 
 def critic(term, seed=0):
     torch.manual_seed(seed)
-    name = term.estimator.critic
+    name = critic_of(term.settings.estimator, term.settings.baseline)
     return name and BARRIER_CRITICS[name](NetworkShape(N, A, O, S), 8)
 
 
@@ -95,7 +96,15 @@ def same(a, b) -> bool:
 @pytest.mark.parametrize("estimator", MOVING)
 def test_every_estimator_moves_the_policy_and_none_does_with_the_gate_closed(estimator):
     assert largest(estimate(estimator)) > 1e-6
-    assert largest(estimate(estimator, omega=1.0)) == 0.0
+    if BARRIER_ESTIMATORS[estimator].by_omega:
+        assert largest(estimate(estimator, omega=1.0)) == 0.0
+
+
+@pytest.mark.parametrize("baseline", ["critic", "best"])
+def test_an_agent_baseline_moves_the_policy_and_obeys_the_gate(baseline):
+    assert largest(estimate("score", baseline=baseline)) > 1e-6
+    assert not same(estimate("score", baseline=baseline), estimate("score"))
+    assert largest(estimate("score", baseline=baseline, omega=1.0)) == 0.0
 
 
 @pytest.mark.parametrize("weights", ["to_go", "control_variate"])
@@ -107,7 +116,9 @@ def test_to_go_without_a_future_is_myopic():
     assert same(estimate("score", weights="to_go", to_go_discount=0.0), estimate("score"))
 
 
-@pytest.mark.parametrize("changes", [{"standardise": True}, {"normaliser": "trajectories"}])
+@pytest.mark.parametrize(
+    "changes", [{"standardise": True}, {"normaliser": "trajectories"}, {"normaliser": "episodes"}]
+)
 def test_switches_of_scale_reach_the_gradient(changes):
     assert not same(estimate("score", **changes), estimate("score"))
 
@@ -176,6 +187,71 @@ def test_the_penalty_is_subtracted_from_the_reward_of_violating_steps():
     assert other.reward(data) is data.reward
 
 
+def test_a_potential_changes_no_discounted_return_but_by_its_first_value():
+    settings = barrier_settings(estimator="shaping", penalty=2.0, gamma=0.9)
+    term, critic = BarrierTerm(settings, torch.Generator()), shape_critic("state")
+    data = batch(DEATHS)
+    ended = torch.zeros_like(data.mask)
+    ended[0, data.mask[0].sum() - 1] = True  # the first episode ends, the second is cut
+    data = data._replace(terminated=ended)
+    gained = (term.reward(data, critic) - data.reward).detach()
+    values, lengths = critic.values(data.state).detach(), data.mask.sum(dim=1).tolist()
+    for row, length in enumerate(lengths):
+        discounted = sum(0.9**t * float(gained[row, t]) for t in range(length))
+        last = 0.0 if row == 0 else -2.0 * 0.9**length * float(values[row, length])
+        assert discounted == pytest.approx(last + 2.0 * float(values[row, 0]), abs=1e-5)
+    assert not gained[~data.mask].any()
+
+
+def shape_critic(name):
+    torch.manual_seed(0)
+    return BARRIER_CRITICS[name](NetworkShape(N, A, O, S), 8)
+
+
+def test_the_price_of_a_death_follows_the_excess_over_omega():
+    settings = barrier_settings(estimator="constraint", omega=0.25, multiplier_rate=0.5)
+    term, data = BarrierTerm(settings, torch.Generator()), batch(DEATHS)
+    assert term.reward(data).equal(data.reward), "free at first"
+    # One death in two episodes: .5 - .25 too many, times the rate.
+    assert float(term.loss(network(), data)[1]["barrier_multiplier"]) == pytest.approx(0.125)
+    paid = data.reward - term.reward(data)
+    torch.testing.assert_close(paid, 0.125 * data.deaths[:, 1:] * data.mask)
+    again = BarrierTerm(settings, torch.Generator())
+    again.set_state(term.get_state())
+    assert again.reward(data).equal(term.reward(data))
+    nobody = batch([[0, 0, 0, 0], [0, 0, 0, 0]])
+    for _ in range(2):
+        stats = term.loss(network(), nobody)[1]
+    assert float(stats["barrier_multiplier"]) == 0.0, "never negative"
+
+
+def test_foreseeing_trains_the_trunk_and_watching_leaves_it_alone():
+    net, data, judge = network(), batch(DEATHS), shape_critic("trunk")
+    watch = BarrierTerm(barrier_settings(estimator="watch"), torch.Generator())
+    assert watch.loss(net, data, judge)[0] is None
+    watch.critic_loss(judge, data, net)[0].backward()
+    assert all(p.grad is None for p in net.utility.parameters())
+    assert largest([p.grad for p in judge.parameters()]) > 0.0
+    tell = BarrierTerm(barrier_settings(estimator="prediction"), torch.Generator())
+    loss = tell.loss(net, data, judge)[0]
+    error = tell.critic_loss(judge, data, net)[0]
+    assert float(loss) == pytest.approx(float(error), rel=1e-5)
+    assert largest(gradients(loss, net)) > 1e-6
+
+
+def test_padding_does_not_change_what_is_foreseen():
+    net, data, judge = network(), batch(DEATHS), shape_critic("trunk")
+    term = BarrierTerm(barrier_settings(estimator="prediction"), torch.Generator())
+    obs, state = data.obs.clone(), data.state.clone()
+    obs[1, 3], state[1, 3] = 100.0, 100.0
+    changed = data._replace(obs=obs, state=state)
+    for figure in (
+        lambda d: term.loss(net, d, judge)[0],
+        lambda d: term.critic_loss(judge, d, net)[0],
+    ):
+        assert torch.equal(figure(changed), figure(data))
+
+
 def bandit(arms, generator):
     """One step, one agent; arm 0 of three kills."""
     rows = len(arms)
@@ -195,22 +271,26 @@ def bandit(arms, generator):
     )
 
 
-@pytest.mark.parametrize("estimator", ["score", "critic", "gumbel", "zero", "shuffled"])
-def test_on_a_bandit_every_estimator_shuns_the_deadly_arm_and_no_control_does(estimator):
+@pytest.mark.parametrize(
+    ("estimator", "baseline"),
+    [(e, "mean") for e in ("score", "critic", "gumbel", "zero", "shuffled")]
+    + [("score", "critic"), ("score", "best")],
+)
+def test_on_a_bandit_every_estimator_shuns_the_deadly_arm_and_no_control_does(estimator, baseline):
     torch.manual_seed(0)
     shape, generator = NetworkShape(1, 3, O, S), torch.Generator().manual_seed(0)
     utility = build_utility(shape, hidden_dim=8)
     net = TeamNetwork(utility, torch.nn.Identity())
     # The gate is open for all: with one step per episode, those with a death look alike.
-    settings = barrier_settings(estimator=estimator, omega=-1.0)
+    settings = barrier_settings(estimator=estimator, baseline=baseline, omega=-1.0)
     term = BarrierTerm(settings, generator)
-    name = term.estimator.critic
+    name = critic_of(estimator, baseline)
     judge = name and BARRIER_CRITICS[name](shape, 16)
     step = torch.optim.Adam(net.utility.parameters(), lr=0.01)
     learn = judge and torch.optim.Adam(judge.parameters(), lr=0.01)
 
     def policy(data):
-        return policy_utilities(net, data)[0, 0, 0].softmax(dim=-1).detach()
+        return net.utility.head.acting_mean(unrolled(net, data))[0, 0, 0].softmax(-1).detach()
 
     before = policy(bandit(torch.zeros(1, dtype=torch.int64), generator))
     for _ in range(150):

@@ -22,6 +22,9 @@ class FixedPolicy:
     def allowed_actions(self, obs, avail):
         return None
 
+    def exploration_probabilities(self, avail, memory):
+        return None
+
     def scores(self, obs, last_actions, avail, memory):
         scores = -torch.arange(avail.shape[-1]).float().sub(1).abs()
         return scores.expand(avail.shape).clone(), memory._replace(hidden=memory.hidden + 1)
@@ -165,3 +168,27 @@ def test_an_evaluation_plays_lost_episodes_again(monkeypatch):
     played = play_episodes(env, FixedPolicy(), [4, 5, 6], lambda _: 0.0, np.random.default_rng(0))
     assert [e.seed for e in played] == [4, 5, 6] and {4, 6} <= Fragile.lost
     assert all(len(e) == 5 for e in played)
+
+
+def test_exploring_agents_draw_from_what_the_policy_gives():
+    avail = np.ones((4_000, 1, 4), bool)
+    avail[..., 3] = False
+    wanted = np.tile(np.array([0.7, 0.3, 0.0, 0.0], np.float32), (4_000, 1, 1))
+    rng = np.random.default_rng(0)
+    exploration = draw_exploration(avail, 0.5, rng, wanted)
+    shares = np.bincount(exploration.action.ravel(), minlength=4) / 4_000
+    np.testing.assert_allclose(shares, [0.7, 0.3, 0.0, 0.0], atol=0.03)
+    greedy = np.ones((4_000, 1), np.int64)
+    actions, prob = epsilon_greedy(greedy, avail, exploration, 0.5)
+    np.testing.assert_allclose(prob[actions == 0], 0.35, rtol=1e-6)
+    np.testing.assert_allclose(prob[actions == 1], 0.65, rtol=1e-6)
+    assert abs((actions == 0).mean() - 0.35) < 0.03
+
+
+def test_rounding_never_draws_an_impossible_action():
+    # Half of the probability is missing here, where rounding loses some 1e-7.
+    probabilities = np.tile(np.array([0.2, 0.2, 0.1, 0.0], np.float32), (10_000, 1, 1))
+    avail = np.tile([True, True, True, False], (10_000, 1, 1))
+    drawn = draw_exploration(avail, 0.5, np.random.default_rng(0), probabilities).action
+    assert np.bincount(drawn.ravel(), minlength=4)[3] == 0
+    assert abs((drawn == 2).mean() - 0.2) < 0.02

@@ -7,7 +7,7 @@ The barrier reaches the utility network only, the return loss the mixer too; PCG
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,13 @@ class Combining(NamedTuple):
     beta_b: float
     agreeing: tuple[float, float]  # (β_Q, β_B) where g_Q · g_B ≥ 0
     max_ratio: float
+    threshold: float = 0.0  # conflict is a cosine below minus this
+    decay: float = 0.0  # of the running means that test and projection go by; 0: the gradients now
+
+    def annealed(self, share: float) -> Combining:
+        """The same with so much of the barrier's weights left."""
+        weight_q, weight_b = self.agreeing
+        return self._replace(beta_b=share * self.beta_b, agreeing=(weight_q, share * weight_b))
 
 
 class Merged(NamedTuple):
@@ -39,8 +46,55 @@ class Merged(NamedTuple):
     norm_ratio: Float[Tensor, ""]
 
 
+class Averages(NamedTuple):
+    """Running means of both gradients, shaped like them."""
+
+    g_q: list[Tensor]
+    g_b: list[Tensor]
+
+
+class RunningGradients:
+    """Exponential means of g_Q and g_B over updates, corrected for their start at zero.
+
+    Args:
+        decay: Share of the old mean that every update keeps, in (0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self._means: list[Tensor] | None = None
+        self._updates = 0
+
+    def follow(self, g_q: Sequence[Tensor], g_b: Sequence[Tensor]) -> Averages:
+        """Take in the gradients of an update and return the means."""
+        latest = [*g_q, *g_b]
+        if self._means is None:
+            self._means = [torch.zeros_like(g) for g in latest]
+        torch._foreach_lerp_(self._means, latest, 1.0 - self.decay)
+        self._updates += 1
+        means = torch._foreach_div(self._means, 1.0 - self.decay**self._updates)
+        return Averages(list(means[: len(g_q)]), list(means[len(g_q) :]))
+
+    def get_state(self) -> dict[str, Any]:
+        """The means, for a checkpoint."""
+        return {
+            "means": self._means and [m.cpu().numpy() for m in self._means],
+            "updates": self._updates,
+        }
+
+    def set_state(self, state: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        """Restore what `get_state` returned."""
+        means = state["means"]
+        self._means = means and [torch.tensor(m, device=device) for m in means]
+        self._updates = int(state["updates"])
+
+
 def merge(
-    g_q: Sequence[Tensor], g_b: Sequence[Tensor], layers: Sequence[str], how: Combining
+    g_q: Sequence[Tensor],
+    g_b: Sequence[Tensor],
+    layers: Sequence[str],
+    how: Combining,
+    averages: Averages | None = None,
 ) -> Merged:
     """Combine the gradient of the return with that of the barrier.
 
@@ -54,43 +108,60 @@ def merge(
         g_b: Gradients of the utility network's parameters alone.
         layers: The layer that each parameter of the utility network belongs to.
         how: Combination, scope and weights.
+        averages: What test and projection go by; None for the gradients themselves.
     """
     n = len(g_b)
     shared, mixing = list(g_q[:n]), list(g_q[n:])
     if how.scope == "all":
-        return _merge_vector(list(g_q), [*g_b, *map(torch.zeros_like, mixing)], how)
+        none = [torch.zeros_like(g) for g in mixing]
+        means = averages and Averages(averages.g_q, [*averages.g_b, *none])
+        return _merge_vector(list(g_q), [*g_b, *none], how, means)
+    means = averages and Averages(averages.g_q[:n], averages.g_b)
     if how.scope == "per_layer":
-        merged, beta_q = _merge_layers(shared, list(g_b), layers, how), how.agreeing[0]
+        merged, beta_q = _merge_layers(shared, list(g_b), layers, how, means), how.agreeing[0]
     else:
-        merged = _merge_vector(shared, list(g_b), how)
+        merged = _merge_vector(shared, list(g_b), how, means)
         beta_q = torch.where(merged.conflict > 0, how.beta_q, how.agreeing[0])
     return merged._replace(gradients=merged.gradients + [beta_q * g for g in mixing])
 
 
-def _combine(g_q: Tensor, g_b: Tensor, how: Combining) -> CombinedGradient:
-    return COMBINATIONS[how.method](
-        g_q, g_b, how.beta_q, how.beta_b, how.max_ratio, agreeing=how.agreeing
-    )
+def _flat(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([x.reshape(-1) for x in tensors])
 
 
-def _merge_vector(g_q: list[Tensor], g_b: list[Tensor], how: Combining) -> Merged:
+def _merge_vector(
+    g_q: list[Tensor], g_b: list[Tensor], how: Combining, averages: Averages | None
+) -> Merged:
     """All of it as one vector."""
-    flat_q, flat_b = (torch.cat([x.reshape(-1) for x in g]) for g in (g_q, g_b))
-    combined = _combine(flat_q, flat_b, how)
+    combined: CombinedGradient = COMBINATIONS[how.method](
+        _flat(g_q),
+        _flat(g_b),
+        how.beta_q,
+        how.beta_b,
+        how.max_ratio,
+        agreeing=how.agreeing,
+        threshold=how.threshold,
+        averages=averages and (_flat(averages.g_q), _flat(averages.g_b)),
+    )
     pieces = combined.gradient.split([g.numel() for g in g_q])
     gradients = [x.view_as(g) for x, g in zip(pieces, g_q, strict=True)]
     return Merged(gradients, combined.cosine, combined.conflict, combined.norm_ratio)
 
 
 def _merge_layers(
-    g_q: list[Tensor], g_b: list[Tensor], layers: Sequence[str], how: Combining
+    g_q: list[Tensor],
+    g_b: list[Tensor],
+    layers: Sequence[str],
+    how: Combining,
+    averages: Averages | None,
 ) -> Merged:
     """One vector per layer; cosine and norm ratio are those of the whole."""
-    whole = _merge_vector(g_q, g_b, how)
+    whole = _merge_vector(g_q, g_b, how, averages)
     gradients, conflicts = whole.gradients, []
     for layer in dict.fromkeys(layers):
         where = [i for i, name in enumerate(layers) if name == layer]
-        merged = _merge_vector([g_q[i] for i in where], [g_b[i] for i in where], how)
+        means = averages and Averages(*([part[i] for i in where] for part in averages))
+        merged = _merge_vector([g_q[i] for i in where], [g_b[i] for i in where], how, means)
         conflicts.append(merged.conflict)
         for i, gradient in zip(where, merged.gradients, strict=True):
             gradients[i] = gradient

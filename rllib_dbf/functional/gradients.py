@@ -29,26 +29,31 @@ class CombinedGradient(NamedTuple):
     norm_ratio: Float[Tensor, ""]  # |g_B| / |g_Q|
 
 
-class _Meeting(NamedTuple):
-    """Inner products of the two gradients, guarded against division by zero."""
+Averages = tuple[Float[Tensor, " P"], Float[Tensor, " P"]]
+"""Running means of g_Q and g_B, which stand for them in test and projection."""
 
-    dot: Tensor  # negative part of g_Q · g_B, zero when there is no conflict
-    square_q: Tensor
-    square_b: Tensor
+
+class _Meeting(NamedTuple):
+    """How two gradients meet, guarded against division by zero."""
+
+    along_q: Tensor  # what g_B has to lose, a multiple of g_Q (or of its average)
+    along_b: Tensor  # what g_Q has to lose, a multiple of g_B (or of its average)
     norm_q: Tensor
     norm_b: Tensor
     conflict: Tensor
     cosine: Tensor
 
 
-def _meet(g_q: Tensor, g_b: Tensor) -> _Meeting:
-    dot = torch.dot(g_q, g_b)
+def _meet(g_q: Tensor, g_b: Tensor, threshold: float, averages: Averages | None) -> _Meeting:
+    """Test and projection; without averages the vectors are their own."""
+    mean_q, mean_b = averages or (g_q, g_b)
+    size_q, size_b = (torch.linalg.vector_norm(m).clamp(min=TINY) for m in (mean_q, mean_b))
+    cosine = (torch.dot(mean_q, mean_b) / size_q / size_b).clamp(-1.0, 1.0)
     norm_q, norm_b = torch.linalg.vector_norm(g_q), torch.linalg.vector_norm(g_b)
-    conflict = (dot < 0) & (norm_q >= TINY) & (norm_b >= TINY)
-    guarded_q, guarded_b = norm_q.clamp(min=TINY), norm_b.clamp(min=TINY)
-    cosine = (dot / guarded_q / guarded_b).clamp(-1.0, 1.0)
-    dot = torch.where(conflict, dot, 0.0)
-    return _Meeting(dot, guarded_q.square(), guarded_b.square(), norm_q, norm_b, conflict, cosine)
+    conflict = (cosine < -threshold) & (norm_q >= TINY) & (norm_b >= TINY)
+    along_q = torch.where(conflict, torch.dot(g_b, mean_q) / size_q.square(), 0.0) * mean_q
+    along_b = torch.where(conflict, torch.dot(g_q, mean_b) / size_b.square(), 0.0) * mean_b
+    return _Meeting(along_q, along_b, norm_q, norm_b, conflict, cosine)
 
 
 def _weights(
@@ -74,13 +79,18 @@ def combine_sum(
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
     agreeing: tuple[float, float] | None = None,
+    threshold: float = 0.0,
+    averages: Averages | None = None,
 ) -> CombinedGradient:
     """β_Q g_Q + β_B g_B; `max_ratio` is ignored.
 
-    In all combinations `agreeing` is (β_Q, β_B) where g_Q · g_B ≥ 0; None for the same as in
-    conflict.
+    In all combinations `agreeing` is (β_Q, β_B) where the two do not conflict, None for the same as
+    in conflict; they conflict where their cosine is below -`threshold`; and with `averages` it is
+    those whose cosine is tested and along which is projected. A gradient then loses its component
+    along the other's average whatever its sign, so that what is lost is linear in the gradient and
+    noise is not rectified.
     """
-    meeting = _meet(g_q, g_b)
+    meeting = _meet(g_q, g_b, threshold, averages)
     beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
     return _report(beta_q * g_q + beta_b * g_b, meeting)
 
@@ -93,6 +103,8 @@ def pcgrad(
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
     agreeing: tuple[float, float] | None = None,
+    threshold: float = 0.0,
+    averages: Averages | None = None,
 ) -> CombinedGradient:
     """Each gradient loses its component against the other (DBF paper, eqs 7–8).
 
@@ -102,11 +114,10 @@ def pcgrad(
     twice this at β = 1/2. The result does not depend on the scale of g_B when β_B g_B⁺ is small:
     a barrier gradient of any size turns g_Q. `max_ratio` is ignored.
     """
-    meeting = _meet(g_q, g_b)
+    meeting = _meet(g_q, g_b, threshold, averages)
     beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
-    weight_q = beta_q - beta_b * meeting.dot / meeting.square_q
-    weight_b = beta_b - beta_q * meeting.dot / meeting.square_b
-    return _report(weight_q * g_q + weight_b * g_b, meeting)
+    gradient = beta_q * (g_q - meeting.along_b) + beta_b * (g_b - meeting.along_q)
+    return _report(gradient, meeting)
 
 
 @COMBINATIONS.register("pcgrad_one_way")
@@ -117,6 +128,8 @@ def pcgrad_one_way(
     beta_b: float = 0.5,
     max_ratio: float = math.inf,
     agreeing: tuple[float, float] | None = None,
+    threshold: float = 0.0,
+    averages: Averages | None = None,
 ) -> CombinedGradient:
     """The barrier yields: only g_B is projected, then |g_B| is capped to max_ratio |g_Q|.
 
@@ -125,8 +138,8 @@ def pcgrad_one_way(
 
     Ours, not the paper's: descent on the return is never slowed.
     """
-    meeting = _meet(g_q, g_b)
-    projected = g_b - (meeting.dot / meeting.square_q) * g_q
+    meeting = _meet(g_q, g_b, threshold, averages)
+    projected = g_b - meeting.along_q
     norm = torch.linalg.vector_norm(projected).clamp(min=TINY)
     # An infinite cap times a vanishing |g_Q| would be NaN, hence the finite number.
     scale = (min(max_ratio, 1e30) * (meeting.norm_q / norm)).clamp(max=1.0)

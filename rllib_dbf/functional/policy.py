@@ -13,21 +13,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Baseline = Literal["none", "mean"]
-Normaliser = Literal["transitions", "trajectories", "states"]
+Normaliser = Literal["transitions", "trajectories", "states", "episodes"]
 
 
 def mean_per_step(
     x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], normaliser: Normaliser = "transitions"
 ) -> Float[Tensor, ""]:
-    """The mean over 1/|S| of eq. 5 of the DBF paper, in its three readings.
+    """The mean over 1/|S| of eq. 5 of the DBF paper, in its three readings, or none of them.
 
     Args:
         x: Zero outside the mask.
         mask: Which transitions were played.
         normaliser: "transitions" pools all of the batch, "trajectories" is the mean over episodes
             of each one's mean over transitions, "states" divides each by its visited states
-            instead (one more than its transitions).
+            instead (one more than its transitions). "episodes" (ours) is the mean over episodes
+            of each one's sum: a mean per step could also be lowered by playing for longer.
     """
+    if normaliser == "episodes":
+        return x.sum(dim=1).mean()
     played = mask.sum(dim=1)
     if normaliser == "transitions":
         return x.sum() / played.sum().clamp(min=1)
@@ -50,6 +53,34 @@ def joint_policy(
     return _log_policy(q, avail, temperature).exp()
 
 
+def softmax_policy(
+    scores: Float[Tensor, "*L A"], avail: Bool[Tensor, "*L A"], temperature: float = 1.0
+) -> Float[Tensor, "*L A"]:
+    """softmax(scores / temperature) over the available actions."""
+    return _log_policy(scores, avail, temperature).exp()
+
+
+def safest_first(
+    scores: Float[Tensor, "*L A"],
+    danger: Float[Tensor, "*L A"],
+    avail: Bool[Tensor, "*L A"],
+    margin: float,
+) -> Float[Tensor, "*L A"]:
+    """Scores in which the least dangerous of the nearly best actions leads.
+
+    Nearly best are available actions that lack at most the share `margin` of what lies between the
+    best and the worst one. They get the best score plus the share of danger that they avoid, in
+    [0, 1]: the safest leads by its share. The others keep their scores.
+    """
+    best = scores.masked_fill(~avail, -torch.inf).amax(dim=-1, keepdim=True)
+    poorest = scores.masked_fill(~avail, torch.inf).amin(dim=-1, keepdim=True)
+    near = avail & (scores >= best - margin * (best - poorest))
+    worst = danger.masked_fill(~near, -torch.inf).amax(dim=-1, keepdim=True)
+    least = danger.masked_fill(~near, torch.inf).amin(dim=-1, keepdim=True)
+    avoided = (worst - danger) / (worst - least).clamp(min=torch.finfo(danger.dtype).tiny)
+    return torch.where(near, best + avoided, scores)
+
+
 def score_function_loss(
     q: Float[Tensor, "B T N A"],
     avail: Bool[Tensor, "B T N A"],
@@ -64,6 +95,7 @@ def score_function_loss(
     standardise: bool = False,
     active: Bool[Tensor, " B"] | None = None,
     normaliser: Normaliser = "transitions",
+    agent_baseline: Float[Tensor, "B T N"] | None = None,
 ) -> Float[Tensor, ""]:
     """Surrogate whose gradient is the score-function estimate of that of the weights' mean.
 
@@ -90,6 +122,9 @@ def score_function_loss(
         active: Episodes whose gate is open; the others contribute exactly nothing, also through
             the baseline. None for all.
         normaliser: The mean over transitions, see `mean_per_step`.
+        agent_baseline: b_{t,i}, a baseline of each agent's own, which may depend on the state and
+            on what the others do but not on its action (COMA; Foerster et al., 2018). Takes the
+            place of `baseline`; not with `standardise`.
     """
     log_prob = _log_policy(q, avail, temperature).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     counted = mask if active is None else mask & active[:, None]
@@ -100,8 +135,12 @@ def score_function_loss(
         # The guard is for padding, where no action was taken with any probability.
         ratio = log_prob.detach().exp() / behaviour_prob.clamp(min=1e-8)
         log_prob = ratio.clamp(max=clip) * log_prob
-    weights = _centred(weights.detach(), counted, baseline, standardise)
-    return mean_per_step(weights * log_prob.sum(dim=-1), mask, normaliser)
+    if agent_baseline is None:
+        blame = _centred(weights.detach(), counted, baseline, standardise).unsqueeze(-1)
+    else:
+        blame = weights.detach().unsqueeze(-1) - agent_baseline.detach()
+        blame = torch.where(counted.unsqueeze(-1), blame, 0.0)
+    return mean_per_step((blame * log_prob).sum(dim=-1), mask, normaliser)
 
 
 def counterfactual_loss(

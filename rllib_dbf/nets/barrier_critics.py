@@ -3,6 +3,9 @@
 Deaths alone say what B was. A critic says what it would have been under other actions, and so
 gives eq. 5 of the DBF paper a gradient without a sample. Each is regressed on the barrier values
 of on-policy episodes, with its own optimiser.
+
+`reads_trunk` tells a critic that sees the utility network's hidden states, [B, T, N, H], from one
+that looks at the episodes itself.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ class CounterfactualCritic(nn.Module):
         shape: Sizes of the task.
         hidden_dim: Width of all layers.
     """
+
+    reads_trunk = False
 
     def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
         super().__init__()
@@ -81,6 +86,8 @@ class JointCritic(nn.Module):
         hidden_dim: Width of the two hidden layers.
     """
 
+    reads_trunk = False
+
     def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
         super().__init__()
         self.n_actions = shape.n_actions
@@ -102,3 +109,56 @@ class JointCritic(nn.Module):
         """B(s_{t+1}) under the actions taken."""
         taken = F.one_hot(batch.actions, self.n_actions).to(batch.state.dtype)
         return self.at(batch.state[:, :-1], taken)
+
+
+@BARRIER_CRITICS.register("trunk")
+class TrunkCritic(nn.Module):
+    """B(s_{t+1}) ≈ Σ_i b_i(h_i, u_i) + b_0(s_t), with the hidden states h of the utility network.
+
+    Cheap enough to act by: b_i is one linear layer on what acting computes anyway.
+
+    Args:
+        shape: Sizes of the task.
+        hidden_dim: Width of the utility network and of b_0.
+    """
+
+    reads_trunk = True
+
+    def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
+        super().__init__()
+        self.agents = nn.Linear(hidden_dim, shape.n_actions)
+        self.state = _value_of(shape.state_dim, hidden_dim)
+
+    def danger(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
+        """b_i of every action; only differences between the actions of an agent mean anything."""
+        return self.agents(hidden)
+
+    def forward(self, batch: TeamBatch, hidden: Float[Tensor, "B T N H"]) -> Float[Tensor, "B T"]:
+        """B(s_{t+1}) under the actions taken."""
+        taken = self.danger(hidden).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        taken = (taken * batch.alive[:, :-1]).sum(dim=-1)
+        return taken + self.state(batch.state[:, :-1]).squeeze(-1)
+
+
+@BARRIER_CRITICS.register("state")
+class StateCritic(nn.Module):
+    """B(s), whatever the team does there.
+
+    Args:
+        shape: Sizes of the task.
+        hidden_dim: Width of the hidden layer.
+    """
+
+    reads_trunk = False
+
+    def __init__(self, shape: NetworkShape, hidden_dim: int) -> None:
+        super().__init__()
+        self.state = _value_of(shape.state_dim, hidden_dim)
+
+    def values(self, state: Float[Tensor, "B T1 S"]) -> Float[Tensor, "B T1"]:
+        """B(s) of any states."""
+        return self.state(state).squeeze(-1)
+
+    def forward(self, batch: TeamBatch) -> Float[Tensor, "B T"]:
+        """B(s_{t+1}) of the states arrived in."""
+        return self.values(batch.state[:, 1:])

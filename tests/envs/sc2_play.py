@@ -39,10 +39,10 @@ def first_of(*wanted):
     """A policy: the first of these actions that is legal, else the no-op."""
 
     def choose(avail):
+        chosen = np.zeros(avail.shape[:2], np.int64)
         for action in reversed(wanted):
-            legal = avail[:, :, action]
-            chosen = np.where(legal, action, chosen) if action != wanted[-1] else legal * action
-        return chosen.astype(np.int64)
+            chosen = np.where(avail[:, :, action], action, chosen)
+        return chosen
 
     return choose
 

@@ -1,6 +1,12 @@
 import torch
 
-from rllib_dbf.functional.gradient_scope import SCOPES, Combining, merge
+from rllib_dbf.functional.gradient_scope import (
+    SCOPES,
+    Averages,
+    Combining,
+    RunningGradients,
+    merge,
+)
 from rllib_dbf.functional.gradients import pcgrad
 
 # Two layers (a weight and a bias; another weight), and one parameter of the mixer.
@@ -59,3 +65,37 @@ def test_without_a_barrier_gradient_every_scope_takes_the_step_of_the_return():
     for scope in SCOPES:
         merged = merge(G_Q, none, LAYERS, how(scope=scope, agreeing=(1.0, 1.0)))
         torch.testing.assert_close(flat(merged.gradients), flat(G_Q))
+
+
+def test_annealing_takes_the_weight_from_the_barrier_alone():
+    half = how("sum", agreeing=(1.0, 0.8)).annealed(0.5)
+    assert (half.beta_q, half.beta_b, half.agreeing) == (0.5, 0.25, (1.0, 0.4))
+
+
+def test_running_means_are_corrected_for_their_start_and_saved():
+    running = RunningGradients(0.9)
+    first = running.follow(G_Q, G_B)
+    torch.testing.assert_close(flat(first.g_q), flat(G_Q))
+    torch.testing.assert_close(flat(first.g_b), flat(G_B))
+    again = RunningGradients(0.9)
+    again.set_state(running.get_state())
+    doubled = [2.0 * g for g in G_Q]
+    for means in (running.follow(doubled, G_B), again.follow(doubled, G_B)):
+        # (.09 g + .1 · 2 g) / .19
+        torch.testing.assert_close(flat(means.g_q), 0.29 / 0.19 * flat(G_Q))
+
+
+def test_with_averages_of_themselves_every_scope_does_what_it_does_without():
+    against = [-g for g in G_B]
+    for scope in SCOPES:
+        plain = merge(G_Q, against, LAYERS, how(scope=scope))
+        same = merge(G_Q, against, LAYERS, how(scope=scope), Averages(G_Q, against))
+        torch.testing.assert_close(flat(plain.gradients), flat(same.gradients))
+
+
+def test_a_conflict_of_the_averages_is_projected_out_whatever_the_gradient_says():
+    # Now they agree, on the average they do not: g_Q loses its part along the average of g_B.
+    means = Averages([torch.tensor([0.0, -1.0])], [torch.tensor([0.0, 2.0])])
+    merged = merge([torch.tensor([3.0, 5.0])], [torch.tensor([1.0, 4.0])], ["l"], how(), means)
+    assert merged.conflict == 1.0
+    torch.testing.assert_close(merged.gradients[0], torch.tensor([2.0, 0.0]))

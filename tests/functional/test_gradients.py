@@ -117,3 +117,13 @@ def test_reports_are_scalar_tensors(name: str) -> None:
     result = COMBINATIONS[name](*_pair(2), 0.5, 0.5, 0.1)
     assert result.gradient.shape == (P,)
     assert all(x.shape == () for x in result[1:])
+
+
+@pytest.mark.parametrize("name", list(COMBINATIONS))
+def test_below_the_threshold_a_negative_cosine_is_no_conflict(name: str) -> None:
+    # The cosine is -1 / sqrt 2, about -.707.
+    g_q, g_b = torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 1.0])
+    for threshold, conflict in ((0.7, 1.0), (0.71, 0.0)):
+        result = COMBINATIONS[name](g_q, g_b, 0.5, 0.5, threshold=threshold)
+        assert result.conflict.item() == conflict
+    torch.testing.assert_close(result.gradient, 0.5 * (g_q + g_b))

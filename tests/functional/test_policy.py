@@ -8,6 +8,8 @@ from rllib_dbf.functional.policy import (
     counterfactual_loss,
     gumbel_actions,
     joint_policy,
+    mean_per_step,
+    safest_first,
     score_function_loss,
     utility_std,
 )
@@ -237,3 +239,21 @@ def test_utility_std_counts_available_actions_of_agents_with_a_choice() -> None:
     assert std.item() == pytest.approx(3.5**0.5)
     nobody = utility_std(q, avail, ~alive, torch.ones(1, 1, dtype=torch.bool))
     assert nobody.item() == 0.0
+
+
+def test_the_safest_of_the_nearly_best_actions_leads():
+    scores = torch.tensor([[1.0, 0.95, 0.9, 0.2, 5.0]])
+    danger = torch.tensor([[0.5, 0.3, 0.4, 0.0, 0.0]])
+    avail = torch.tensor([[True, True, True, True, False]])
+    # The best is worth .8 more than the worst available one: a tenth of that is .08.
+    for margin, leader in ((0.0, 0), (0.05, 0), (0.1, 1), (0.2, 1), (1.0, 3)):
+        ranked = safest_first(scores, danger, avail, margin).masked_fill(~avail, -torch.inf)
+        assert int(ranked.argmax()) == leader
+    equal = safest_first(scores, torch.zeros_like(danger), avail, 0.2)
+    assert equal.isfinite().all()
+
+
+def test_episodes_as_normaliser_count_steps_that_others_average():
+    x, mask = torch.tensor([[1.0, 2.0], [4.0, 0.0]]), torch.tensor([[True, True], [True, False]])
+    assert float(mean_per_step(x, mask, "episodes")) == 3.5
+    assert float(mean_per_step(x, mask, "trajectories")) == 2.75

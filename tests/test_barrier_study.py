@@ -1,0 +1,121 @@
+"""The barrier study: which runs there are, what is measured, and that none is played twice."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tune_experiments import barrier_report, barrier_study
+
+STUDY = {
+    "base": {"preset": "qbf", "hidden_dim": 8},
+    "controls": ["base", "zero"],
+    "environments": {
+        "a": {"env": "toy/pit_corridor", "steps": 600, "seeds": [0, 1], "evaluations": 2,
+              "episodes": 6, "config": {"learning_starts": 32}},
+        "b": {"env": "toy/pit_corridor", "steps": 600, "seeds": [1], "evaluations": 2,
+              "episodes": 6, "forms": ["late"]},
+    },
+    "forms": {
+        "base": {"label": "none", "source": "control", "config": {"barrier_estimator": "off"}},
+        "zero": {"label": "no gradient", "source": "control",
+                 "config": {"barrier_estimator": "zero"}},
+        "late": {"label": "something", "source": "ours", "config": {"omega": 0}},
+    },
+}  # fmt: skip
+
+
+def test_every_form_meets_every_seed_and_the_controls_are_never_left_out():
+    runs = [(r.environment, r.form, r.seed) for r in barrier_study.runs_of(STUDY)]
+    assert runs == [
+        *[("a", f, 0) for f in ("base", "zero", "late")],
+        *[("a", f, 1) for f in ("base", "zero", "late")],
+        *[("b", f, 1) for f in ("base", "zero", "late")],
+    ]
+    run = next(iter(barrier_study.runs_of(STUDY)))
+    assert run.settings == {
+        "preset": "qbf", "hidden_dim": 8, "learning_starts": 32, "barrier_estimator": "off"
+    }  # fmt: skip
+
+
+def test_an_undefined_form_is_named():
+    broken = STUDY | {"controls": ["base", "zeor"]}
+    with pytest.raises(ValueError, match="zeor: no such form; defined: base, zero, late"):
+        list(barrier_study.runs_of(broken))
+
+
+def test_the_study_that_is_kept_is_sound():
+    study = yaml.safe_load(barrier_study.STUDY.read_text())
+    from rllib_dbf import DBFConfig
+
+    for run in barrier_study.runs_of(study):
+        if run.seed == 0:
+            DBFConfig().update_from_dict({"env": run.task["env"], **run.settings}).validate()
+
+
+def record(form, seed, deaths, wins):
+    evaluations = [
+        {"env_steps": 100 * (i + 1), "return": [1.0] * len(d), "deaths": d, "length": [4] * len(d),
+         "win": w} for i, (d, w) in enumerate(zip(deaths, wins, strict=True))
+    ]  # fmt: skip
+    training = [{"env_steps": 100 * (i + 1), "deaths_mean": 3.0 - i} for i in range(3)]
+    return {"environment": "a", "form": form, "seed": seed, "training": training,
+            "evaluations": evaluations}  # fmt: skip
+
+
+def test_measures_by_hand():
+    deaths, wins = [[3, 3], [1, 3], [0, 2]], [[0, 0], [1, 0], [1, 1]]
+    found = barrier_report.measure(record("base", 0, deaths, wins))
+    assert found["wins"] == pytest.approx(0.5)
+    assert found["wins_first_half"] == 0.0
+    assert found["wins_end"] == 1.0
+    assert found["deaths"] == 2.0
+    assert found["deaths_first_third"] == 3.0
+    assert found["deaths_end"] == found["deaths_in_wins"] == 1.0
+    assert found["deaths_cvar"] == 2.0, "the worse of the last two episodes"
+    assert found["deaths_training"] == 2.0
+    assert found["deaths_training_first_third"] == 3.0
+    assert found["half_won_at"] == 200.0
+    assert np.isnan(barrier_report.measure(record("base", 0, [[1]], [[0]]))["half_won_at"])
+
+
+def test_the_interval_holds_the_mean_and_needs_two_seeds():
+    low, high = barrier_report.interval(np.array([1.0, 2.0, 6.0]))
+    assert 1.0 <= low < 3.0 < high <= 6.0
+    assert np.isnan(barrier_report.interval(np.array([1.0]))).all()
+    assert barrier_report.interval(np.array([2.0, 2.0])) == (2.0, 2.0)
+
+
+@pytest.mark.ray
+def test_what_was_played_is_not_played_again_and_a_failure_is_counted(tmp_path):
+    study, results = tmp_path / "study.yaml", tmp_path / "results"
+    broken = {"label": "cannot work", "source": "ours", "config": {"gamma_b": 2.0}}
+    some = STUDY | {"forms": STUDY["forms"] | {"broken": broken}}
+    study.write_text(yaml.safe_dump(some))
+    command = ["--study", str(study), "--results", str(results)]
+    run = ["run", *command, "--environment", "a"]
+    first = CliRunner().invoke(barrier_study.app, [*run, "--jobs", "2"], catch_exceptions=False)
+    assert "8 runs, 8 missing" in first.output
+    files = sorted(results.glob("a/*/seed_*.json"))
+    assert len(files) == 8
+    kept = [f.read_bytes() for f in files]
+    again = CliRunner().invoke(barrier_study.app, run, catch_exceptions=False)
+    assert "8 runs, 0 missing" in again.output
+    assert [f.read_bytes() for f in files] == kept
+    played = json.loads((results / "a" / "late" / "seed_0.json").read_text())
+    assert len(played["evaluations"]) == 2
+    assert len(played["evaluations"][0]["deaths"]) == 6
+    assert "must lie in [0, 1]" in (results / "a" / "broken" / "seed_0.json").read_text()
+    CliRunner().invoke(barrier_study.app, ["report", *command], catch_exceptions=False)
+    table = (results / "table.md").read_text()
+    assert "| late | 0, 1 | 0 |" in table
+    assert "| broken |  | 2 |" in table
+    assert "<svg" in (results / "figure.svg").read_text()
+
+
+def test_a_misspelt_name_is_refused(tmp_path):
+    said = CliRunner().invoke(barrier_study.app, ["run", "--form", "papper"])
+    assert said.exit_code == 2
+    assert "papper" in said.output

@@ -1,0 +1,209 @@
+"""Table and figure of the barrier study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+REFERENCE = "zero"  # what every form is compared with, seed by seed
+MEASURES = {
+    "wins": "share of greedy evaluation episodes won, mean over all evaluations of the run",
+    "wins_first_half": "the same over the evaluations of the first half",
+    "wins_end": "over the last fifth",
+    "return": "return per evaluation episode, mean over the run",
+    "return_end": "over the last fifth",
+    "deaths": "deaths per evaluation episode, mean over the run",
+    "deaths_first_third": "over the first third",
+    "deaths_end": "over the last fifth",
+    "deaths_training": "deaths per exploring episode, mean over the run",
+    "deaths_training_first_third": "over the first third",
+    "deaths_in_wins": "deaths per won episode, last fifth",
+    "deaths_cvar": "mean of the worst tenth of the episodes' deaths, last fifth",
+    "length_end": "steps per episode, last fifth",
+    "half_won_at": "env steps at the first evaluation with half of the episodes won",
+}
+
+
+def load(results: Path) -> list[dict[str, Any]]:
+    """All records, failed ones included, in the order of their paths."""
+    return [json.loads(f.read_text()) for f in sorted(results.glob("*/*/seed_*.json"))]
+
+
+def measure(record: dict[str, Any]) -> dict[str, float]:
+    """The `MEASURES` of one finished run; NaN where there is nothing to measure."""
+    evaluations = record["evaluations"]
+    last = evaluations[-max(1, len(evaluations) // 5) :]
+    half, third = (evaluations[: max(1, len(evaluations) // k)] for k in (2, 3))
+    training = [row["deaths_mean"] for row in record["training"] if "deaths_mean" in row]
+    deaths_last = _all(last, "deaths")
+    won = _all(last, "win") == 1
+    worst = np.sort(deaths_last)[-max(1, len(deaths_last) // 10) :]
+    reached = [e["env_steps"] for e in evaluations if np.mean(e["win"]) >= 0.5]
+    return {
+        "wins": _all(evaluations, "win").mean(),
+        "wins_first_half": _all(half, "win").mean(),
+        "wins_end": _all(last, "win").mean(),
+        "return": _all(evaluations, "return").mean(),
+        "return_end": _all(last, "return").mean(),
+        "deaths": _all(evaluations, "deaths").mean(),
+        "deaths_first_third": _all(third, "deaths").mean(),
+        "deaths_end": deaths_last.mean(),
+        "deaths_training": float(np.mean(training)),
+        "deaths_training_first_third": float(np.mean(training[: max(1, len(training) // 3)])),
+        "deaths_in_wins": deaths_last[won].mean() if won.any() else np.nan,
+        "deaths_cvar": worst.mean(),
+        "length_end": _all(last, "length").mean(),
+        "half_won_at": float(reached[0]) if reached else np.nan,
+    }
+
+
+def _all(evaluations: list[dict[str, Any]], name: str) -> np.ndarray:
+    return np.concatenate([np.asarray(e[name], float) for e in evaluations])
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval (percentile, 10,000 draws) of the mean of paired differences."""
+    if len(differences) < 2 or np.ptp(differences) == 0.0:
+        return (np.nan, np.nan) if len(differences) < 2 else (differences[0],) * 2
+    found = bootstrap(
+        (differences,), np.mean, n_resamples=10_000, method="percentile", rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def compare(measured: pd.DataFrame, environment: str, form: str, name: str) -> dict[str, float]:
+    """Mean of a measure, and its difference to the reference over the seeds that both have."""
+    of = measured[measured.environment == environment].pivot(
+        index="seed", columns="form", values=name
+    )
+    paired = of[[form, REFERENCE]].dropna() if form != REFERENCE else of[[REFERENCE] * 2].dropna()
+    difference = (paired.iloc[:, 0] - paired.iloc[:, 1]).to_numpy()
+    low, high = interval(difference)
+    return {
+        "mean": float(of[form].mean()),
+        "difference": float(difference.mean()) if len(difference) else np.nan,
+        "low": low,
+        "high": high,
+        "seeds": len(difference),
+    }
+
+
+def _cell(found: dict[str, float], digits: int, reference: bool) -> str:
+    if np.isnan(found["mean"]):
+        return "–"
+    text = f"{found['mean']:.{digits}f}"
+    if reference or np.isnan(found["low"]):
+        return text
+    return f"{text} ({found['low']:+.{digits}f} … {found['high']:+.{digits}f})"
+
+
+_COLUMNS = {
+    "wins": 2, "wins_first_half": 2, "wins_end": 2, "return_end": 1, "deaths": 2,
+    "deaths_first_third": 2, "deaths_end": 2, "deaths_training": 2, "deaths_in_wins": 2,
+    "deaths_cvar": 2, "length_end": 1, "half_won_at": 0,
+}  # fmt: skip
+
+
+def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) -> str:
+    lines = [
+        "# The barrier study",
+        "",
+        "Made by `python -m tune_experiments.barrier_study report` from the records beside it. In",
+        f"brackets the 95 % bootstrap interval of the difference to `{REFERENCE}`, paired by seed;",
+        "with three seeds it is little more than their range.",
+        "",
+        *(f"- **{name}**: {text}." for name, text in MEASURES.items() if name in _COLUMNS),
+        "",
+        "| form | source | what |",
+        "|---|---|---|",
+        *(f"| {n} | {f['source']} | {f['label']} |" for n, f in study["forms"].items()),
+    ]
+    for environment, task in study["environments"].items():
+        here = measured[measured.environment == environment]
+        if here.empty or REFERENCE not in set(here.form):
+            continue
+        lines += ["", f"## {environment}: `{task['env']}`, {task['steps']:,} env steps", ""]
+        lines += [f"| form | seeds | failed | {' | '.join(_COLUMNS)} |"]
+        lines += ["|" + "---|" * (3 + len(_COLUMNS))]
+        for form in study["forms"]:
+            seeds = sorted(here[here.form == form].seed)
+            lost = len(failed[(failed.environment == environment) & (failed.form == form)])
+            if not seeds and not lost:
+                continue
+            cells = [
+                _cell(compare(measured, environment, form, name), digits, form == REFERENCE)
+                if seeds
+                else "–"
+                for name, digits in _COLUMNS.items()
+            ]
+            shown = ", ".join(map(str, seeds))
+            lines += [f"| {form} | {shown} | {lost} | {' | '.join(cells)} |"]
+    return "\n".join(lines) + "\n"
+
+
+def _figure(study: dict[str, Any], measured: pd.DataFrame, file: Path) -> None:
+    """Per environment, wins (or return) against deaths over the whole run, a cross per form."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = [e for e in study["environments"] if (measured.environment == e).any()]
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(5 * columns, 4 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    for axis, environment in zip(axes.flat, shown, strict=False):
+        here = measured[measured.environment == environment]
+        up = "wins" if here.wins.max() > 0 and here.wins.min() < 1 else "return"
+        for number, form in enumerate(study["forms"]):
+            of = here[here.form == form]
+            if of.empty:
+                continue
+            x, y = of.deaths.to_numpy(), of[up].to_numpy()
+            control = study["forms"][form]["source"] == "control"
+            axis.errorbar(
+                x.mean(), y.mean(), xerr=_half_width(x), yerr=_half_width(y), fmt="s" if control
+                else "o", color="black" if control else f"C{number % 10}", capsize=2,
+                alpha=0.8, markersize=4,
+            )  # fmt: skip
+            axis.annotate(form, (x.mean(), y.mean()), fontsize=6, xytext=(3, 3),
+                          textcoords="offset points")  # fmt: skip
+        axis.set(
+            title=environment, xlabel="deaths per episode, whole run", ylabel=f"{up}, whole run"
+        )
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _half_width(values: np.ndarray) -> float:
+    """Standard error over seeds."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def write_report(study: dict[str, Any], results: Path) -> list[Path]:
+    """Write table.md, runs.csv and figure.svg into the folder of the records."""
+    records = load(results)
+    if not records:
+        raise SystemExit(f"{results}: no records; play some with `barrier_study run`")
+    names = ("environment", "form", "seed")
+    good = [r for r in records if "error" not in r]
+    measured = pd.DataFrame(
+        [{n: r[n] for n in names} | measure(r) for r in good], columns=[*names, *MEASURES]
+    )
+    failed = pd.DataFrame(
+        [{n: r[n] for n in names} for r in records if "error" in r], columns=names
+    )
+    table, runs, figure = (results / n for n in ("table.md", "runs.csv", "figure.svg"))
+    table.write_text(_table(study, measured, failed))
+    measured.round(4).to_csv(runs, index=False)
+    _figure(study, measured, figure)
+    return [table, runs, figure]
