@@ -14,12 +14,12 @@ _TOKEN = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or ~/.ray/auth_token) to t
 
 
 def check_ray(limit: float) -> Iterator[Finding]:
-    """Start or join, in a process of its own, and ask every node."""
+    """Start or join, in a process of its own, and ask every node; `limit` seconds for each."""
     address = os.environ.get("RAY_ADDRESS", "")
     joins = address not in ("", "local")
     answer = ask(
         "rllib_dbf.cli.checkups.try_ray",
-        limit,
+        2.0 * limit,
         give_up_on=(_SILENT, _REFUSED) if joins else (),
         address=address,
         seconds=limit,
