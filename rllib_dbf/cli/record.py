@@ -27,6 +27,8 @@ def write_record(directory: Path, asked: Mapping[str, Any]) -> None:
     """Start the record of a run; `asked` is what `asked_for` returns."""
     from importlib.metadata import version
 
+    from rllib_dbf.envs.versions import simulator_versions
+
     packages = ("rllib-dbf", "ray", "torch")
     _write(
         directory,
@@ -34,7 +36,7 @@ def write_record(directory: Path, asked: Mapping[str, Any]) -> None:
             "status": "running",
             "started": datetime.now().isoformat(timespec="seconds"),
             "command": _without_keys(sys.argv[1:]),
-            "versions": {name: version(name) for name in packages},
+            "versions": {name: version(name) for name in packages} | simulator_versions(),
             "asked": dict(asked),
             "finished": [],
         },

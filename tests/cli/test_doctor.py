@@ -186,7 +186,8 @@ def test_starcraft_is_looked_at(tmp_path):
     (game / "Maps" / "SMAC_Maps").mkdir(parents=True)
     (game / "Maps" / "SMAC_Maps" / "3m.SC2Map").touch()
     code, found = examine("smac/3m", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="upb", **fine)
-    assert found["StarCraft II"]["status"] == "ok" and "1 maps" in found["StarCraft II"]["detail"]
+    assert found["StarCraft II"]["status"] == "ok"
+    assert "build 75689, with 1 maps" in found["StarCraft II"]["detail"]
     assert code == 1 and "needs protobuf in Python" in found["smac/3m"]["detail"]
     assert found["protobuf"]["status"] == "warning"
 

@@ -23,6 +23,7 @@ def check_starcraft() -> Iterator[Finding]:
 
 def _game() -> Finding:
     from rllib_dbf.envs.smac_packages import NO_GAME, game_folder
+    from rllib_dbf.envs.versions import game_builds
 
     check, place = "StarCraft II", Path(game_folder())
     how = NO_GAME.partition(": ")[2]
@@ -39,7 +40,8 @@ def _game() -> Finding:
     if not count:
         detail = f"{place} has no maps"
         return Finding(check, "warning", detail, _MAPS.format(place=place))
-    return Finding(check, "ok", f"{place} with {count} maps")
+    builds = ", ".join(game_builds())
+    return Finding(check, "ok", f"{place}, build {builds or 'unknown'}, with {count} maps")
 
 
 def _protobuf() -> Finding:
