@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, Context
-from rllib_dbf.barrier_evidence import BarrierSettings, gather_evidence
+from rllib_dbf.barrier_evidence import BarrierSettings, Evidence, gather_evidence
 from rllib_dbf.functional import barrier, losses, policy
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import pack_episodes
@@ -44,12 +44,7 @@ class BarrierTerm:
             `barrier_loss` is the value of eq. 5.
         """
         settings, evidence = self.settings, gather_evidence(batch, self.settings)
-        stats = {
-            "barrier_loss": barrier.barrier_loss(
-                evidence.violation, batch.mask, settings.normaliser
-            ),
-            "gate_open_fraction": evidence.active.float().mean(),
-        }
+        stats = self._figures(evidence)
         if settings.estimator == "constraint":
             stats["barrier_multiplier"] = torch.tensor(self._price(batch))
         if self.estimator.surrogate is None:
@@ -64,6 +59,16 @@ class BarrierTerm:
         hidden = packing.unpack(hidden)[:, :-1]
         context = Context(settings, float(temperature), self._generator, critic, hidden)
         return self.estimator.surrogate(q, evidence, context), stats
+
+    def figures(self, batch: TeamBatch) -> dict[str, Tensor]:
+        """What there is to log of episodes whose barrier has no say (any more)."""
+        return self._figures(gather_evidence(batch, self.settings))
+
+    def _figures(self, evidence: Evidence) -> dict[str, Tensor]:
+        loss = barrier.barrier_loss(
+            evidence.violation, evidence.batch.mask, self.settings.normaliser
+        )
+        return {"barrier_loss": loss, "gate_open_fraction": evidence.active.float().mean()}
 
     def reward(self, batch: TeamBatch, critic: nn.Module | None = None) -> Float[Tensor, "B T"]:
         """What the team learns from: its reward, or what the estimator makes of it."""

@@ -21,7 +21,7 @@ from rllib_dbf.auxiliary import auxiliary_networks
 from rllib_dbf.averaging import share_of, sum_over_learners
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.functional.gradient_scope import RunningGradients, merge
+from rllib_dbf.conflict import Meeting
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.optimizers import OPTIMIZERS
@@ -52,9 +52,6 @@ class TeamLearner(TorchLearner):
         self._td = td_settings(config)
         self._objective = OBJECTIVES[config.objective].loss
         self._barrier = self._build_barrier()
-        self._combining = config.combining
-        decay = self._combining.decay
-        self._running_gradients = RunningGradients(decay) if decay > 0.0 else None
         self._tau_generator = torch.Generator(device=self._device)
         if config.seed is None:
             self._tau_generator.seed()
@@ -68,7 +65,8 @@ class TeamLearner(TorchLearner):
         module = self._team_module()
         self._shared = list(module.utility.parameters())
         self._mixing = [*module.mixer.parameters(), *module.joint.parameters()]
-        self._layers = [name.rpartition(".")[0] for name, _ in module.utility.named_parameters()]
+        layers = [name.rpartition(".")[0] for name, _ in module.utility.named_parameters()]
+        self._meeting = Meeting(config, layers)
         self._auxiliary = auxiliary_networks(
             module, config, self._barrier, lambda name: self.get_optimizer(DEFAULT_MODULE_ID, name)
         )
@@ -152,7 +150,7 @@ class TeamLearner(TorchLearner):
         self.before_gradient_based_update(timesteps=timesteps or {})
         sampled = (timesteps or {}).get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
         moved = TrainBatch(*(part and part.to(self._device) for part in batch))
-        self._step(moved, self._barrier_share(sampled))
+        self._step(moved, self._meeting.share(sampled))
         self._update_target(episodes_sampled)
         if not reduce_metrics:
             return {}
@@ -160,38 +158,22 @@ class TeamLearner(TorchLearner):
         self._log_sums()
         return self.metrics.reduce()
 
-    def _barrier_share(self, env_steps: int) -> float:
-        """How much of β_B is left after so many env steps."""
-        steps = self.config.barrier_annealing_steps
-        return 1.0 if steps is None else max(0.0, 1.0 - env_steps / steps)
-
     def _step(self, batch: TrainBatch, barrier_share: float) -> None:
         gradients, stats = self._td_gradient(batch)
         stats_b: dict[str, Tensor] = {}
         barrier: list[Tensor] | None = None
-        if batch.on_policy is not None and barrier_share > 0.0:
-            barrier, stats_b = self._barrier_gradient(batch)
+        if batch.on_policy is not None:
+            barrier, stats_b = self._barrier_gradient(batch, ended=barrier_share == 0.0)
         auxiliary = [part.gradients(batch) for part in self._auxiliary]
         beside = [g for found, _ in auxiliary for g in found]
         if self.config.num_learners > 1:
             sum_over_learners(gradients + (barrier or []) + beside)
         if barrier is not None:
-            running = self._running_gradients
-            merged = merge(
-                gradients,
-                barrier,
-                self._layers,
-                self._combining.annealed(barrier_share),
-                running and running.follow(gradients, barrier),
-            )
-            gradients = merged.gradients
-            stats_b |= {
-                "gradient_cosine": merged.cosine,
-                "gradient_conflict_rate": merged.conflict,
-                "gradient_norm_ratio": merged.norm_ratio,
-            }
+            gradients, met = self._meeting.combine(gradients, barrier, barrier_share)
+            stats_b |= met
         elif barrier_share == 0.0:
-            torch._foreach_mul_(gradients, self._combining.agreeing[0])
+            gradients, met = self._meeting.without_barrier(gradients)
+            stats_b |= met
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         for _, figures in auxiliary:
             stats_b |= figures
@@ -230,9 +212,13 @@ class TeamLearner(TorchLearner):
         gradients = torch.autograd.grad(loss, self._shared + self._mixing)
         return list(gradients), {"td_loss": loss.detach(), **stats}
 
-    def _barrier_gradient(self, batch: TrainBatch) -> tuple[list[Tensor] | None, dict[str, Tensor]]:
-        """None where the barrier has no gradient of its own."""
+    def _barrier_gradient(
+        self, batch: TrainBatch, ended: bool
+    ) -> tuple[list[Tensor] | None, dict[str, Tensor]]:
+        """None where the barrier has no gradient of its own, or has it no more."""
         assert batch.on_policy is not None and self._barrier is not None
+        if ended:
+            return None, self._barrier.figures(batch.on_policy)
         module = self._team_module()
         critic = getattr(module, "barrier_critic", None)
         loss, stats = self._barrier.loss(module.online, batch.on_policy, critic)
@@ -291,7 +277,7 @@ class TeamLearner(TorchLearner):
             "updates": self._updates,
             "tau_generator": self._tau_generator.get_state().numpy(),
             "barrier": self._barrier and self._barrier.get_state(),
-            "running_gradients": self._running_gradients and self._running_gradients.get_state(),
+            "running_gradients": self._meeting.get_state(),
         }
         return state
 
@@ -306,8 +292,7 @@ class TeamLearner(TorchLearner):
             self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
             if self._barrier is not None and mine.get("barrier") is not None:
                 self._barrier.set_state(mine["barrier"])
-            if self._running_gradients is not None and mine.get("running_gradients") is not None:
-                self._running_gradients.set_state(mine["running_gradients"], self._device)
+            self._meeting.set_state(mine.get("running_gradients"), self._device)
 
     @override(Learner)
     def compute_loss_for_module(self, **kwargs: Any) -> Tensor:
