@@ -1,6 +1,8 @@
 """The barrier study: which runs there are, what is measured, and that none is played twice."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -41,8 +43,8 @@ def test_every_form_meets_every_seed_and_the_controls_are_never_left_out():
 
 
 def test_an_undefined_form_is_named():
-    broken = STUDY | {"controls": ["base", "zeor"]}
-    with pytest.raises(ValueError, match="zeor: no such form; defined: base, zero, late"):
+    broken = STUDY | {"controls": ["base", "nought"]}
+    with pytest.raises(ValueError, match="nought: no such form; defined: base, zero, late"):
         list(barrier_study.runs_of(broken))
 
 
@@ -119,3 +121,19 @@ def test_a_misspelt_name_is_refused(tmp_path):
     said = CliRunner().invoke(barrier_study.app, ["run", "--form", "papper"])
     assert said.exit_code == 2
     assert "papper" in said.output
+
+
+def test_the_command_of_the_documentation_says_what_is_missing():
+    """As printed in tune_experiments/README.md."""
+    line = "-m tune_experiments.barrier_study run --dry-run"
+    assert f".venv/bin/python {line}" in (barrier_study.HERE / "README.md").read_text()
+    done = subprocess.run(
+        [sys.executable, *line.split()],
+        cwd=barrier_study.HERE.parent,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    total = sum(1 for _ in barrier_study.runs_of(yaml.safe_load(barrier_study.STUDY.read_text())))
+    assert done.stdout.startswith(f"{total} runs, ")
