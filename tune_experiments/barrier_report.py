@@ -125,7 +125,7 @@ def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) 
     ]
     for environment, task in study["environments"].items():
         here = measured[measured.environment == environment]
-        if here.empty or REFERENCE not in set(here.form):
+        if not _has_reference(measured, environment):
             continue
         lines += ["", f"## {environment}: `{task['env']}`, {task['steps']:,} env steps", ""]
         lines += [f"| form | seeds | failed | {' | '.join(_COLUMNS)} |"]
@@ -147,46 +147,58 @@ def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) 
 
 
 def _figure(study: dict[str, Any], measured: pd.DataFrame, file: Path) -> None:
-    """Per environment, wins (or return) against deaths over the whole run, a cross per form."""
+    """Per environment, what every form changes: wins (or return) and deaths over the whole run."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    shown = [e for e in study["environments"] if (measured.environment == e).any()]
-    columns = min(3, len(shown))
-    rows = -(-len(shown) // columns)
+    here = [e for e in study["environments"] if _has_reference(measured, e)]
+    if not here:
+        return
+    forms = [f for f in study["forms"] if f != REFERENCE and (measured.form == f).any()][::-1]
     figure, axes = pyplot.subplots(
-        rows, columns, figsize=(5 * columns, 4 * rows), squeeze=False, layout="constrained"
+        1,
+        2 * len(here),
+        figsize=(1.5 + 2.6 * len(here) * 2, 1.5 + 0.22 * len(forms)),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for axis in axes.flat[len(shown) :]:
-        axis.set_axis_off()
-    for axis, environment in zip(axes.flat, shown, strict=False):
-        here = measured[measured.environment == environment]
-        up = "wins" if here.wins.max() > 0 and here.wins.min() < 1 else "return"
-        for number, form in enumerate(study["forms"]):
-            of = here[here.form == form]
-            if of.empty:
-                continue
-            x, y = of.deaths.to_numpy(), of[up].to_numpy()
-            control = study["forms"][form]["source"] == "control"
-            axis.errorbar(
-                x.mean(), y.mean(), xerr=_half_width(x), yerr=_half_width(y), fmt="s" if control
-                else "o", color="black" if control else f"C{number % 10}", capsize=2,
-                alpha=0.8, markersize=4,
-            )  # fmt: skip
-            axis.annotate(form, (x.mean(), y.mean()), fontsize=6, xytext=(3, 3),
-                          textcoords="offset points")  # fmt: skip
-        axis.set(
-            title=environment, xlabel="deaths per episode, whole run", ylabel=f"{up}, whole run"
-        )
-    figure.savefig(file, metadata={"Date": None})
+    for number, environment in enumerate(here):
+        wins = measured[measured.environment == environment].wins
+        shown = ["wins" if wins.max() > 0.0 else "return", "deaths", "deaths_training"]
+        _forest(axes[0, 2 * number], measured, environment, forms, shown[:1])
+        _forest(axes[0, 2 * number + 1], measured, environment, forms, shown[1:])
+    axes[0, 0].set_yticks(range(len(forms)), forms, fontsize=8)
+    axes[0, 0].set_ylim(-2.5, len(forms))  # room for the legends
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
 
 
-def _half_width(values: np.ndarray) -> float:
-    """Standard error over seeds."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+def _has_reference(measured: pd.DataFrame, environment: str) -> bool:
+    return ((measured.environment == environment) & (measured.form == REFERENCE)).any()
+
+
+def _forest(
+    axis: Any, measured: pd.DataFrame, environment: str, forms: list[str], names: list[str]
+) -> None:
+    """One row per form: the difference to the reference and its interval, a mark per measure."""
+    played = set(measured[measured.environment == environment].form)
+    for offset, name in enumerate(names):
+        for row, form in enumerate(forms):
+            if form not in played:
+                continue
+            found = compare(measured, environment, form, name)
+            at, colour = row - 0.3 * offset, f"C{offset}"
+            axis.plot([found["low"], found["high"]], [at, at], color=colour, linewidth=1.5)
+            axis.plot(found["difference"], at, "o", color=colour, markersize=3)
+        axis.plot([], [], "o-", color=f"C{offset}", markersize=3, label=name.replace("_", ", "))
+    axis.axvline(0.0, color="grey", linewidth=0.8)
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_title(environment, fontsize=9)
+    axis.set_xlabel(f"difference to {REFERENCE}", fontsize=8)
+    axis.legend(fontsize=7, loc="lower left")
 
 
 def write_report(study: dict[str, Any], results: Path) -> list[Path]:
