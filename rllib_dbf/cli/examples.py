@@ -55,10 +55,17 @@ def find_examples() -> dict[str, Example]:
     for folder, prefix in _FOLDERS.items():
         root = _home() / folder
         for path in sorted(root.rglob("*")):
-            if path.suffix in (".yaml", ".py") and "__" not in path.name:
+            if _is_example(folder, path):
                 name = prefix + str(path.relative_to(root).with_suffix(""))
                 found[name] = Example(name, path)
     return found
+
+
+def _is_example(folder: str, path: Path) -> bool:
+    """Experiment files and programs, but neither studies nor the programs that play these."""
+    if path.suffix == ".yaml":
+        return not path.stem.endswith("_study")
+    return path.suffix == ".py" and folder == "examples" and "__" not in path.name
 
 
 def find_example(name: str) -> Example:
