@@ -183,9 +183,7 @@ class BarrierConfig(CorrectionConfig):
         """
         own = {k: v for k, v in locals().items() if k in BARRIER_DEFAULTS}
         super().training(**kwargs)
-        for name, value in own.items():
-            if value is not NotProvided:
-                setattr(self, name, value)
+        self._take_given(own)
         return self
 
     @property

@@ -37,7 +37,8 @@ class Estimator(NamedTuple):
     gives the loss to differentiate. `pay` gives the reward that the team learns from instead of
     its own; it takes a batch, the settings, the critic and the Lagrange multiplier. `uses` names
     the settings that only some estimators look at, `critic` the entry of `BARRIER_CRITICS` to
-    train beside the team. `by_omega`: episodes with at most ω deaths count for nothing.
+    train beside the team. `by_omega`: episodes with at most ω deaths count for nothing. `priced`:
+    deaths have a price, which follows their excess over ω.
     """
 
     surrogate: Surrogate | None
@@ -45,6 +46,7 @@ class Estimator(NamedTuple):
     critic: str | None = None
     pay: Pay | None = None
     by_omega: bool = True
+    priced: bool = False
 
 
 _SCORE = (
@@ -194,7 +196,7 @@ for _name, _entry in {
     "shaping": Estimator(
         None, ("barrier_penalty", "barrier_critic_lr"), "state", with_potential, by_omega=False
     ),
-    "constraint": Estimator(None, ("multiplier_rate",), pay=less_priced_deaths),
+    "constraint": Estimator(None, ("multiplier_rate",), pay=less_priced_deaths, priced=True),
     "prediction": Estimator(_foretold, _FORESIGHT, "trunk", by_omega=False),
     "watch": Estimator(None, _FORESIGHT, "trunk", by_omega=False),
 }.items():

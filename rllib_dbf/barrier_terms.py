@@ -45,7 +45,7 @@ class BarrierTerm:
         """
         settings, evidence = self.settings, gather_evidence(batch, self.settings)
         stats = self._figures(evidence)
-        if settings.estimator == "constraint":
+        if self.estimator.priced:
             stats["barrier_multiplier"] = torch.tensor(self._price(batch))
         if self.estimator.surrogate is None:
             return None, stats

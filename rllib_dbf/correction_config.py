@@ -61,10 +61,14 @@ class CorrectionConfig(AlgorithmConfig):
         """
         own = {k: v for k, v in locals().items() if k in CORRECTION_DEFAULTS}
         super().training(**kwargs)
-        for name, value in own.items():
+        self._take_given(own)
+        return self
+
+    def _take_given(self, arguments: dict[str, Any]) -> None:
+        """Set what a fluent method was given."""
+        for name, value in arguments.items():
             if value is not NotProvided:
                 setattr(self, name, value)
-        return self
 
     @property
     def correction_rates(self) -> dict[str, float]:

@@ -21,7 +21,7 @@ from rllib_dbf.auxiliary import auxiliary_networks
 from rllib_dbf.averaging import share_of, sum_over_learners
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
-from rllib_dbf.conflict import Meeting
+from rllib_dbf.gradient_combiner import GradientCombiner
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
 from rllib_dbf.optimizers import OPTIMIZERS
@@ -66,7 +66,7 @@ class TeamLearner(TorchLearner):
         self._shared = list(module.utility.parameters())
         self._mixing = [*module.mixer.parameters(), *module.joint.parameters()]
         layers = [name.rpartition(".")[0] for name, _ in module.utility.named_parameters()]
-        self._meeting = Meeting(config, layers)
+        self._combiner = GradientCombiner(config, layers)
         self._auxiliary = auxiliary_networks(
             module, config, self._barrier, lambda name: self.get_optimizer(DEFAULT_MODULE_ID, name)
         )
@@ -150,7 +150,7 @@ class TeamLearner(TorchLearner):
         self.before_gradient_based_update(timesteps=timesteps or {})
         sampled = (timesteps or {}).get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
         moved = TrainBatch(*(part and part.to(self._device) for part in batch))
-        self._step(moved, self._meeting.share(sampled))
+        self._step(moved, self._combiner.share(sampled))
         self._update_target(episodes_sampled)
         if not reduce_metrics:
             return {}
@@ -169,10 +169,10 @@ class TeamLearner(TorchLearner):
         if self.config.num_learners > 1:
             sum_over_learners(gradients + (barrier or []) + beside)
         if barrier is not None:
-            gradients, met = self._meeting.combine(gradients, barrier, barrier_share)
+            gradients, met = self._combiner.combine(gradients, barrier, barrier_share)
             stats_b |= met
         elif barrier_share == 0.0:
-            gradients, met = self._meeting.without_barrier(gradients)
+            gradients, met = self._combiner.without_barrier(gradients)
             stats_b |= met
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         for _, figures in auxiliary:
@@ -277,7 +277,7 @@ class TeamLearner(TorchLearner):
             "updates": self._updates,
             "tau_generator": self._tau_generator.get_state().numpy(),
             "barrier": self._barrier and self._barrier.get_state(),
-            "running_gradients": self._meeting.get_state(),
+            "running_gradients": self._combiner.get_state(),
         }
         return state
 
@@ -292,7 +292,7 @@ class TeamLearner(TorchLearner):
             self._tau_generator.set_state(torch.from_numpy(mine["tau_generator"].copy()))
             if self._barrier is not None and mine.get("barrier") is not None:
                 self._barrier.set_state(mine["barrier"])
-            self._meeting.set_state(mine.get("running_gradients"), self._device)
+            self._combiner.set_state(mine.get("running_gradients"), self._device)
 
     @override(Learner)
     def compute_loss_for_module(self, **kwargs: Any) -> Tensor:

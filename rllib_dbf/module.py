@@ -175,7 +175,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         if self.exploration_temperature is None:
             return None
         danger = self.barrier_critic.danger(memory.hidden).view(avail.shape)
-        return policy.softmax_policy(-danger, avail, self.exploration_temperature)
+        return policy.joint_policy(-danger, avail, self.exploration_temperature)
 
     def allowed_actions(
         self, obs: Float[Tensor, "B N O"], avail: Bool[Tensor, "B N A"]

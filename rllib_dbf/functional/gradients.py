@@ -36,8 +36,8 @@ Averages = tuple[Float[Tensor, " P"], Float[Tensor, " P"]]
 class _Meeting(NamedTuple):
     """How two gradients meet, guarded against division by zero."""
 
-    along_q: Tensor  # what g_B has to lose, a multiple of g_Q (or of its average)
-    along_b: Tensor  # what g_Q has to lose, a multiple of g_B (or of its average)
+    mean_q: Tensor  # what test and projection go by: g_Q, or its average
+    mean_b: Tensor
     norm_q: Tensor
     norm_b: Tensor
     conflict: Tensor
@@ -51,9 +51,13 @@ def _meet(g_q: Tensor, g_b: Tensor, threshold: float, averages: Averages | None)
     cosine = (torch.dot(mean_q, mean_b) / size_q / size_b).clamp(-1.0, 1.0)
     norm_q, norm_b = torch.linalg.vector_norm(g_q), torch.linalg.vector_norm(g_b)
     conflict = (cosine < -threshold) & (norm_q >= TINY) & (norm_b >= TINY)
-    along_q = torch.where(conflict, torch.dot(g_b, mean_q) / size_q.square(), 0.0) * mean_q
-    along_b = torch.where(conflict, torch.dot(g_q, mean_b) / size_b.square(), 0.0) * mean_b
-    return _Meeting(along_q, along_b, norm_q, norm_b, conflict, cosine)
+    return _Meeting(mean_q, mean_b, norm_q, norm_b, conflict, cosine)
+
+
+def _across(gradient: Tensor, direction: Tensor, conflict: Tensor) -> Tensor:
+    """The gradient without its component along a direction, where there is a conflict."""
+    square = torch.linalg.vector_norm(direction).clamp(min=TINY).square()
+    return gradient - torch.where(conflict, gradient.dot(direction) / square, 0.0) * direction
 
 
 def _weights(
@@ -116,8 +120,9 @@ def pcgrad(
     """
     meeting = _meet(g_q, g_b, threshold, averages)
     beta_q, beta_b = _weights(meeting, (beta_q, beta_b), agreeing)
-    gradient = beta_q * (g_q - meeting.along_b) + beta_b * (g_b - meeting.along_q)
-    return _report(gradient, meeting)
+    across_q = _across(g_q, meeting.mean_b, meeting.conflict)
+    across_b = _across(g_b, meeting.mean_q, meeting.conflict)
+    return _report(beta_q * across_q + beta_b * across_b, meeting)
 
 
 @COMBINATIONS.register("pcgrad_one_way")
@@ -139,7 +144,7 @@ def pcgrad_one_way(
     Ours, not the paper's: descent on the return is never slowed.
     """
     meeting = _meet(g_q, g_b, threshold, averages)
-    projected = g_b - meeting.along_q
+    projected = _across(g_b, meeting.mean_q, meeting.conflict)
     norm = torch.linalg.vector_norm(projected).clamp(min=TINY)
     # An infinite cap times a vanishing |g_Q| would be NaN, hence the finite number.
     scale = (min(max_ratio, 1e30) * (meeting.norm_q / norm)).clamp(max=1.0)

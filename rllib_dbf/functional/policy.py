@@ -45,19 +45,12 @@ def _log_policy(q: Tensor, avail: Tensor, temperature: float | Tensor) -> Tensor
 
 
 def joint_policy(
-    q: Float[Tensor, "B T N A"],
-    avail: Bool[Tensor, "B T N A"],
+    q: Float[Tensor, "*L A"],
+    avail: Bool[Tensor, "*L A"],
     temperature: float | Float[Tensor, ""] = 1.0,
-) -> Float[Tensor, "B T N A"]:
+) -> Float[Tensor, "*L A"]:
     """π_i(u | h_i) = softmax over the available actions of q_i / temperature, agent by agent."""
     return _log_policy(q, avail, temperature).exp()
-
-
-def softmax_policy(
-    scores: Float[Tensor, "*L A"], avail: Bool[Tensor, "*L A"], temperature: float = 1.0
-) -> Float[Tensor, "*L A"]:
-    """softmax(scores / temperature) over the available actions."""
-    return _log_policy(scores, avail, temperature).exp()
 
 
 def safest_first(

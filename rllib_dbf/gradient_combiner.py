@@ -1,4 +1,4 @@
-"""Where the barrier's gradient meets the return's: weights, annealing and running means."""
+"""Combines the return's gradient with the barrier's: weights, annealing and running means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rllib_dbf.config import DBFConfig
 from rllib_dbf.functional.gradient_scope import RunningGradients, merge
 
 
-class Meeting:
+class GradientCombiner:
     """Combines the two task gradients, update after update.
 
     Args:
