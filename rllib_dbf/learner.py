@@ -162,8 +162,9 @@ class TeamLearner(TorchLearner):
         gradients, stats = self._td_gradient(batch)
         stats_b: dict[str, Tensor] = {}
         barrier: list[Tensor] | None = None
+        ended = batch.on_policy is not None and barrier_share == 0.0
         if batch.on_policy is not None:
-            barrier, stats_b = self._barrier_gradient(batch, ended=barrier_share == 0.0)
+            barrier, stats_b = self._barrier_gradient(batch, ended)
         auxiliary = [part.gradients(batch) for part in self._auxiliary]
         beside = [g for found, _ in auxiliary for g in found]
         if self.config.num_learners > 1:
@@ -171,7 +172,7 @@ class TeamLearner(TorchLearner):
         if barrier is not None:
             gradients, met = self._combiner.combine(gradients, barrier, barrier_share)
             stats_b |= met
-        elif barrier_share == 0.0:
+        elif ended:
             gradients, met = self._combiner.without_barrier(gradients)
             stats_b |= met
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -1,6 +1,7 @@
 """The barrier study: which runs there are, what is measured, and that none is played twice."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -90,27 +91,45 @@ def test_the_interval_holds_the_mean_and_needs_two_seeds():
     assert barrier_report.interval(np.array([2.0, 2.0])) == (2.0, 2.0)
 
 
+def command(*words, **env):
+    """The study's command, in a process of its own as from a shell."""
+    return subprocess.run(
+        [sys.executable, "-m", "tune_experiments.barrier_study", *map(str, words)],
+        cwd=barrier_study.HERE.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+        env=os.environ | env,
+    )
+
+
 @pytest.mark.ray
-def test_what_was_played_is_not_played_again_and_a_failure_is_counted(tmp_path):
+def test_what_was_played_is_not_played_again_and_failures_are_counted(tmp_path):
+    (tmp_path / "crashing.py").write_text("import os\n\n\ndef make():\n    os.abort()\n")
     study, results = tmp_path / "study.yaml", tmp_path / "results"
+    some = dict(STUDY["environments"])
+    some["crash"] = some["b"] | {"env": "pettingzoo/crashing:make"}
     broken = {"label": "cannot work", "source": "ours", "config": {"gamma_b": 2.0}}
-    some = STUDY | {"forms": STUDY["forms"] | {"broken": broken}}
-    study.write_text(yaml.safe_dump(some))
-    command = ["--study", str(study), "--results", str(results)]
-    run = ["run", *command, "--environment", "a"]
-    first = CliRunner().invoke(barrier_study.app, [*run, "--jobs", "2"], catch_exceptions=False)
-    assert "8 runs, 8 missing" in first.output
-    files = sorted(results.glob("a/*/seed_*.json"))
-    assert len(files) == 8
-    kept = [f.read_bytes() for f in files]
-    again = CliRunner().invoke(barrier_study.app, run, catch_exceptions=False)
-    assert "8 runs, 0 missing" in again.output
-    assert [f.read_bytes() for f in files] == kept
+    forms = STUDY["forms"] | {"broken": broken}
+    study.write_text(yaml.safe_dump(STUDY | {"environments": some, "forms": forms}))
+    files = ("--study", study, "--results", results, "--environment", "a")
+    first = command("run", *files, "--environment", "crash", PYTHONPATH=str(tmp_path))
+    assert "11 runs, 11 missing" in first.stdout
+    crashed = json.loads((results / "crash" / "base" / "seed_1.json").read_text())
+    assert (crashed["environment"], crashed["form"], crashed["seed"]) == ("crash", "base", 1)
+    assert "WorkerCrashed" in crashed["error"]
+    records = sorted(results.glob("a/*/seed_*.json"))
+    assert len(records) == 8
+    kept = [f.read_bytes() for f in records]
+    again = command("run", *files)
+    assert "8 runs, 0 missing" in again.stdout
+    assert [f.read_bytes() for f in records] == kept
     played = json.loads((results / "a" / "late" / "seed_0.json").read_text())
     assert len(played["evaluations"]) == 2
     assert len(played["evaluations"][0]["deaths"]) == 6
     assert "must lie in [0, 1]" in (results / "a" / "broken" / "seed_0.json").read_text()
-    CliRunner().invoke(barrier_study.app, ["report", *command], catch_exceptions=False)
+    command("report", *files[:4])
     table = (results / "table.md").read_text()
     assert "| late | 0, 1 | 0 |" in table
     assert "| broken |  | 2 |" in table
@@ -127,13 +146,6 @@ def test_the_command_of_the_documentation_says_what_is_missing():
     """As printed in tune_experiments/README.md."""
     line = "-m tune_experiments.barrier_study run --dry-run"
     assert f".venv/bin/python {line}" in (barrier_study.HERE / "README.md").read_text()
-    done = subprocess.run(
-        [sys.executable, *line.split()],
-        cwd=barrier_study.HERE.parent,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
+    done = command(*line.split()[2:])
     total = sum(1 for _ in barrier_study.runs_of(yaml.safe_load(barrier_study.STUDY.read_text())))
     assert done.stdout.startswith(f"{total} runs, ")

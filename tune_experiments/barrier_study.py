@@ -4,7 +4,8 @@
     python -m tune_experiments.barrier_study report    # table and figure of what there is
 
 A run is one file, RESULTS/ENVIRONMENT/FORM/seed_N.json, written when it ends. Interrupted, the
-study goes on where it was; a run that failed has a file that says so, and is counted.
+study goes on where it was; a run that failed has a file that says so, and is counted. Delete the
+file to play it again.
 """
 
 from __future__ import annotations
@@ -146,9 +147,9 @@ def _evaluate(algo: Any, env: Any, seeds: list[int], env_steps: int) -> dict[str
     }
 
 
-def _record(run: Run) -> dict[str, Any]:
-    """The record of a run, a failed one included."""
-    head = {
+def _head(run: Run) -> dict[str, Any]:
+    """What every record begins with, that of a failed run included."""
+    return {
         "environment": run.environment,
         "env": run.task["env"],
         "form": run.form,
@@ -157,6 +158,11 @@ def _record(run: Run) -> dict[str, Any]:
         "steps": run.task["steps"],
         "made": describe(),
     }
+
+
+def _record(run: Run) -> dict[str, Any]:
+    """The record of a run, a failed one included."""
+    head = _head(run)
     try:
         return head | train(run)
     except Exception as error:  # whatever it was, it is a result: counted, and shown
@@ -183,7 +189,7 @@ def play(missing: list[Run], results: Path, jobs: int) -> None:
             try:
                 record = ray.get(done[0])
             except ray.exceptions.RayError as error:
-                record = {"form": run.form, "seed": run.seed, "error": str(error)}
+                record = _head(run) | {"error": f"{type(error).__name__}: {error}"}
             _write(run.file(results), record)
             outcome = record.get("error") or f"{record['seconds']:.0f} s"
             progress.print(f"{run.environment} {run.form} seed {run.seed}: {outcome}")
