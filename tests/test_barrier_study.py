@@ -43,6 +43,13 @@ def test_every_form_meets_every_seed_and_the_controls_are_never_left_out():
     }  # fmt: skip
 
 
+def test_more_seeds_are_for_the_leading_forms():
+    tasks = {"a": STUDY["environments"]["b"] | {"more_seeds": [4], "forms": ["late", "zero"]}}
+    some = STUDY | {"environments": tasks, "controls": ["base"], "leading": ["late"]}
+    runs = [(r.form, r.seed) for r in barrier_study.runs_of(some)]
+    assert runs == [("base", 1), ("late", 1), ("zero", 1), ("base", 4), ("late", 4)]
+
+
 def test_an_undefined_form_is_named():
     broken = STUDY | {"controls": ["base", "nought"]}
     with pytest.raises(ValueError, match="nought: no such form; defined: base, zero, late"):

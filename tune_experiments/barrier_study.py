@@ -50,25 +50,35 @@ def runs_of(study: dict[str, Any]) -> Iterator[Run]:
         ValueError: If an environment names a form that is not defined.
     """
     for task in study["environments"].values():
-        unknown = set(_forms(study, task)) - set(study["forms"])
+        named = {form for seed in _seeds(task) for form in _forms(study, task, seed)}
+        unknown = named - set(study["forms"])
         if unknown:
             raise ValueError(
                 f"{', '.join(sorted(unknown))}: no such form; defined: {', '.join(study['forms'])}"
             )
-    seeds = sorted({s for task in study["environments"].values() for s in task["seeds"]})
+    seeds = sorted({s for task in study["environments"].values() for s in _seeds(task)})
     for seed in seeds:
         for name, task in study["environments"].items():
-            if seed not in task["seeds"]:
-                continue
-            for form in _forms(study, task):
+            for form in _forms(study, task, seed):
                 parts = (study["base"], task.get("config", {}), study["forms"][form]["config"])
                 settings = {k: v for part in parts for k, v in part.items()}
                 yield Run(name, form, seed, task, settings)
 
 
-def _forms(study: dict[str, Any], task: dict[str, Any]) -> list[str]:
-    """The environment's forms, controls first; all of them unless it names some."""
-    named = task.get("forms", list(study["forms"]))
+def _seeds(task: dict[str, Any]) -> list[int]:
+    return [*task["seeds"], *task.get("more_seeds", [])]
+
+
+def _forms(study: dict[str, Any], task: dict[str, Any], seed: int) -> list[str]:
+    """Who plays a seed, controls first: the environment's forms (all unless it names some) or,
+    from `more_seeds`, the leading ones; nobody, if it is none of the environment's seeds.
+    """
+    if seed in task["seeds"]:
+        named = task.get("forms", list(study["forms"]))
+    elif seed in task.get("more_seeds", []):
+        named = study["leading"]
+    else:
+        return []
     return list(dict.fromkeys([*study["controls"], *named]))
 
 
