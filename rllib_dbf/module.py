@@ -16,6 +16,7 @@ from torch import Tensor
 from rllib_dbf.envs.team_env import TeamSpec
 from rllib_dbf.functional import policy
 from rllib_dbf.functional.risk import RISKS
+from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
 from rllib_dbf.nets.joint import JointSizes
@@ -59,6 +60,9 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
 
     def setup(self) -> None:
         """Build the networks from the spaces and `model_config`."""
+        # RLlib's seeding switches deterministic algorithms on, with which PyTorch writes NaN into
+        # all new memory, to help debugging. It costs a tenth of an update.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore
         config = self.model_config
         shape = network_shape(self.observation_space)
         self.n_agents, self.risk = shape.n_agents, config["risk"]
@@ -72,6 +76,7 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             n_quantiles=config["n_quantiles"],
             agent_risk=config["agent_risk"],
         )
+        self.actor = Actor(self.utility)
         self.mixer = build_mixer(
             shape,
             config["mixer"],
@@ -157,9 +162,9 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
 
         With a margin for ties, the least dangerous of the actions within it is worth most.
         """
-        hidden, memory = self.utility.step(obs, last_actions, avail, memory)
+        hidden, memory = self.actor.step(obs, last_actions, avail, memory)
         if self.risk == "mean":
-            scores = self.utility.head.acting_mean(hidden)
+            scores = self.actor.mean(hidden)
         else:
             z = self.utility.head.all(hidden, self.utility.memory_tau)
             scores = RISKS[self.risk](z, self.risk_level)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +61,11 @@ class ExpectedHead(nn.Module):
 
     def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
         """Expected utility of every action."""
-        return self.out(hidden)
+        return self.acting_function()(hidden)
+
+    def acting_function(self) -> Callable[[Tensor], Tensor]:
+        """`acting_mean` under the weights of now, to be called more than once."""
+        return self.out
 
     def at(
         self,
@@ -144,8 +150,12 @@ class ImplicitQuantileHead(nn.Module):
 
     def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
         """Mean return of every action over fixed midpoints of τ."""
+        return self.acting_function()(hidden)
+
+    def acting_function(self) -> Callable[[Tensor], Tensor]:
+        """`acting_mean` under the weights of now, to be called more than once."""
         phi = F.relu(self.phi(self.acting_cosines)).mean(dim=0)
-        return F.linear(hidden, self.out.weight * phi, self.out.bias)
+        return partial(F.linear, weight=self.out.weight * phi, bias=self.out.bias)
 
     def at(
         self,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +60,10 @@ class QuantileHead(nn.Module):
     def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
         """Mean return of every action."""
         return self.mean(hidden)
+
+    def acting_function(self) -> Callable[[Tensor], Tensor]:
+        """`acting_mean`, to be called more than once."""
+        return self.mean
 
     def at(
         self,
@@ -178,6 +184,6 @@ class RiskPairHead(ImplicitQuantileHead):
         """φ(τ) ∘ φ_agent(`agent_risk`)."""
         return self.embed_pair(tau, torch.full_like(tau, self.agent_risk))
 
-    def acting_mean(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
-        """Mean return of every action over fixed midpoints of τ, at `agent_risk`."""
-        return self.mean(hidden, self.acting_tau)
+    def acting_function(self) -> Callable[[Tensor], Tensor]:
+        """`acting_mean`, at `agent_risk`, to be called more than once."""
+        return partial(self.mean, tau=self.acting_tau)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from rllib_dbf.nets.heads import HEADS, midpoints
 from rllib_dbf.nets.input_layers import INPUT_LAYERS, AgentInputs
 from rllib_dbf.nets.quantile_heads import AdaptiveCVaRHead, QuantileHead, RiskPairHead
 from rllib_dbf.nets.second_layer import SecondLayerHypernet
-from rllib_dbf.nets.unrolling import greedy_quantiles, unroll_together
+from rllib_dbf.nets.unrolling import unroll_together
 
 INPUT_LAYERS.register("hypernet_second")(SecondLayerHypernet)
 HEADS.register("qr")(QuantileHead)
@@ -106,27 +105,3 @@ class RecurrentUtility(nn.Module):
     ) -> Float[Tensor, "P N H"]:
         """Hidden states of whole episodes, with gradients; see `unroll_together`."""
         return unroll_together([self], obs, last_actions, avail, counts, memory)[0]
-
-    @torch.no_grad()
-    def step(
-        self,
-        obs: Float[Tensor, "B N O"],
-        last_actions: Int[Tensor, "B N"],
-        avail: Bool[Tensor, "B N A"],
-        memory: Memory,
-    ) -> tuple[Float[Tensor, "B N H"], Memory]:
-        """One acting step, without gradients; same numbers as `unroll`."""
-        x = self.input_layer.prepare(self.inputs(obs, last_actions).flatten(0, 1))  # [R, ·]
-        hidden = self._advance(x, memory)
-        quantiles = memory.quantiles
-        if self.uses_quantiles:
-            greedy = greedy_quantiles([self])
-            quantiles = greedy(hidden[None], avail.flatten(0, 1), None)[0]
-        return hidden.view(obs.shape[0], obs.shape[1], -1), Memory(hidden, quantiles)
-
-    def _advance(self, x: Tensor, memory: Memory) -> Tensor:
-        x = torch.relu(self.input_layer.finish(x, memory.quantiles))
-        gru = self.gru
-        return torch.gru_cell(
-            x, memory.hidden, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.nets.utility import Memory, RecurrentUtility
@@ -105,7 +106,7 @@ def _check_acting_step(utility: RecurrentUtility, x: Tensor, h: Tensor, hidden: 
     memory = Memory(h.detach(), h.new_zeros(h.shape[0], 0))
     rows = x.detach()[:, None, :]
     avail = torch.ones(*rows.shape[:2], utility.head.out.out_features, dtype=torch.bool)
-    stepped, _ = utility.step(rows, torch.full(rows.shape[:2], -1), avail, memory)
+    stepped, _ = Actor(utility).step(rows, torch.full(rows.shape[:2], -1), avail, memory)
     torch.testing.assert_close(stepped[:, 0], hidden.detach())
 
 

@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from rllib_dbf.functional.targets import greedy_actions
+from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS, Memory, RecurrentUtility
 from rllib_dbf.packing import pack_episodes
 from rllib_dbf.registry import UnknownNameError
@@ -103,20 +106,50 @@ def test_acting_steps_equal_the_unroll(head: str, layer: str) -> None:
     utility = _utility(head, layer)
     obs, last, avail = _episodes()
     hidden, memory = _unroll(utility, obs, last, avail), utility.initial_memory(B * N)
+    actor = Actor(utility)
     for t in range(T):
-        stepped, memory = utility.step(obs[:, t], last[:, t], avail[:, t], memory)
+        stepped, memory = actor.step(obs[:, t], last[:, t], avail[:, t], memory)
         torch.testing.assert_close(stepped, hidden[:, t])
         assert not stepped.requires_grad
     assert memory.quantiles.shape == (B * N, M if utility.uses_quantiles else 0)
 
 
 @pytest.mark.parametrize(("head", "layer"), COMBINATIONS)
+def test_an_actor_and_its_copies_follow_their_weights(head: str, layer: str) -> None:
+    utility, other = _utility(head, layer), _utility(head, layer)
+    obs, last, avail = _episodes(1)
+    start = utility.initial_memory(B * N)
+
+    def act(actor: Actor) -> torch.Tensor:
+        hidden, memory = actor.step(obs[:, 0], last[:, 0], avail[:, 0], start)
+        hidden, _ = actor.step(obs[:, 0], last[:, 0], avail[:, 0], memory)
+        return actor.mean(hidden)
+
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    actor, fresh = Actor(utility), act(Actor(other))
+    before = act(actor)
+    assert not torch.allclose(before, fresh)
+    copied = copy.deepcopy(actor)
+    copied.utility.load_state_dict(other.state_dict())
+    torch.testing.assert_close(act(copied), fresh)
+    torch.testing.assert_close(act(actor), before)
+    with torch.no_grad():
+        torch._foreach_copy_(list(utility.parameters()), list(other.parameters()))
+    torch.testing.assert_close(act(actor), fresh)
+    utility.float()
+    obs, start = obs.float(), utility.initial_memory(B * N)
+    torch.testing.assert_close(act(actor), fresh.float())
+
+
+@pytest.mark.parametrize(("head", "layer"), COMBINATIONS)
 def test_unroll_continues_from_a_memory(head: str, layer: str) -> None:
     utility = _utility(head, layer)
     obs, last, avail = _episodes()
-    memory = utility.initial_memory(B * N)
+    memory, actor = utility.initial_memory(B * N), Actor(utility)
     for t in range(2):
-        _, memory = utility.step(obs[:, t], last[:, t], avail[:, t], memory)
+        _, memory = actor.step(obs[:, t], last[:, t], avail[:, t], memory)
     rest = _unroll(utility, obs[:, 2:], last[:, 2:], avail[:, 2:], memory)
     torch.testing.assert_close(rest, _unroll(utility, obs, last, avail)[:, 2:])
 
@@ -136,7 +169,7 @@ def test_memory_holds_the_quantiles_of_the_greedy_available_action() -> None:
     obs, last, avail = _episodes(1)
     start = utility.initial_memory(B * N)
     assert (start.hidden == 0).all() and (start.quantiles == 0).all()
-    hidden, memory = utility.step(obs[:, 0], last[:, 0], avail[:, 0], start)
+    hidden, memory = Actor(utility).step(obs[:, 0], last[:, 0], avail[:, 0], start)
     z = utility.head.all(hidden, utility.memory_tau.expand(B, 1, M))
     mean = z.mean(dim=-1).masked_fill(~avail[:, 0], -torch.inf)
     expected = z.gather(2, mean.argmax(dim=-1)[..., None, None].expand(B, N, 1, M)).squeeze(2)

@@ -1,0 +1,68 @@
+"""Acting: one step of a utility network after another."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rllib_dbf.nets.unrolling import greedy_quantiles
+from rllib_dbf.nets.utility import Memory, RecurrentUtility
+
+
+class Actor:
+    """Takes single steps without gradients; same numbers as `unroll`.
+
+    What follows from the weights alone (embedded τ, rectified bases) is computed when they have
+    changed, not at every step.
+
+    Args:
+        utility: The network; its weights may change in place.
+    """
+
+    def __init__(self, utility: RecurrentUtility) -> None:
+        self.utility = utility
+        self._parameters = list(utility.parameters())
+        self._made_of: list[tuple[int, int]] = []
+
+    def __reduce__(self) -> tuple[type[Actor], tuple[RecurrentUtility]]:
+        """A copy makes its own of what follows from its own weights."""
+        return Actor, (self.utility,)
+
+    @torch.no_grad()
+    def step(
+        self,
+        obs: Float[Tensor, "B N O"],
+        last_actions: Int[Tensor, "B N"],
+        avail: Bool[Tensor, "B N A"],
+        memory: Memory,
+    ) -> tuple[Float[Tensor, "B N H"], Memory]:
+        """The hidden states after seeing a state of B environments, and the memory of it."""
+        self._follow_weights()
+        utility, gru = self.utility, self.utility.gru
+        x = utility.input_layer.prepare(utility.inputs(obs, last_actions).flatten(0, 1))
+        if utility.uses_quantiles:
+            x = self._finish(x[None], memory.quantiles[None])[0]
+        weights = gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
+        hidden = torch.gru_cell(torch.relu(x), memory.hidden, *weights)
+        quantiles = memory.quantiles
+        if utility.uses_quantiles:
+            quantiles = self._greedy(hidden[None], avail.flatten(0, 1), None)[0]
+        return hidden.view(*avail.shape[:2], -1), Memory(hidden, quantiles)
+
+    @torch.no_grad()
+    def mean(self, hidden: Float[Tensor, "B N H"]) -> Float[Tensor, "B N A"]:
+        """What the head expects of every action."""
+        self._follow_weights()
+        return self._mean(hidden)
+
+    def _follow_weights(self) -> None:
+        made_of = [(p._version, p.data_ptr()) for p in self._parameters]
+        if made_of == self._made_of:
+            return
+        utility = self.utility
+        self._mean = utility.head.acting_function()
+        if utility.uses_quantiles:
+            self._finish = utility.input_layer.side_by_side([utility.input_layer])
+            self._greedy = greedy_quantiles([utility])
+        self._made_of = made_of
