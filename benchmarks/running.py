@@ -58,9 +58,12 @@ def run(
         for i in range(options.repeats):
             for each in runs:
                 each.measure(i)
-    finally:
+    except BaseException:  # interrupted or told to end: nothing is to stay behind
         for each in runs:
-            each.end()
+            each.kill()
+        raise
+    for each in runs:
+        each.end()
     rows = [row for each in runs for row in each.rows()]
     compare(rows)
     return Result(name, rows, [each.as_dict() for each in runs])
@@ -128,6 +131,10 @@ class _Run:
     def end(self) -> None:
         if self.worker is not None:
             self.worker.end()
+
+    def kill(self) -> None:
+        if self.worker is not None:
+            self.worker.kill()
 
     def rows(self) -> list[Row]:
         return [

@@ -88,8 +88,12 @@ class Worker:
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+        self._process.wait()
 
     def _read(self, seconds: int) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -97,7 +101,7 @@ class Worker:
         selector.register(self._process.stdout, selectors.EVENT_READ)
         # Second by second: a suite that was suspended together with its processes is not late.
         if not any(selector.select(1.0) for _ in range(seconds)):
-            self._process.kill()
+            self.kill()
             raise BrokeDown(f"no answer within {seconds} s; {self._see}")
         line = self._process.stdout.readline()
         if not line:

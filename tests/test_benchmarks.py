@@ -1,8 +1,12 @@
 """The benchmark suite itself: what it lists, computes and writes, and one tiny measurement."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -96,3 +100,19 @@ def test_packages_that_cannot_be_installed_are_a_reason(tmp_path, monkeypatch):
 
 def _refuse(name, command):
     raise NotMeasured(f"{name} could not be installed: no index")
+
+
+def test_a_suite_that_is_told_to_end_leaves_no_process_behind(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "raw_env", "--seconds", "300"]
+    options = ["--env", "toy/pit_corridor", "--output", str(tmp_path / "it.json")]
+    process = subprocess.Popen([*command, *options], cwd=suite.ROOT)
+    try:
+        parent, deadline = psutil.Process(process.pid), time.monotonic() + 120
+        while not (children := parent.children(recursive=True)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert not psutil.wait_procs(children, timeout=30)[1]
+    finally:
+        process.kill()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.probes import training
-from benchmarks.probes.team import connect, make_config, steps_per_second
+from benchmarks.probes.team import steps_per_second
+from benchmarks.probes.training import Training
 
 _STEPS_PER_CALL = 4_096  # of every runner
 
@@ -20,10 +20,8 @@ def prepare(
         Figures `sampling`: env-steps/s of episodes that arrive at the learner's process, which
         does nothing else; `training`: end to end.
     """
-    connect()
-    overrides = overrides | {"num_env_runners": runners}
-    train = training.prepare(env, preset, seconds, seed, overrides)
-    algo: Any = make_config(preset, env, seed, overrides).build_algo()
+    training = Training(env, preset, seed, overrides | {"num_env_runners": runners})
+    algo = training.algo
     asked = {"num_timesteps": _STEPS_PER_CALL}
 
     def sample() -> int:
@@ -38,9 +36,8 @@ def prepare(
     sample()
 
     def measure() -> dict[str, float | None]:
-        return {
-            "sampling": steps_per_second(sample, seconds),
-            "training": train()["steps_per_second"],
-        }
+        sampling = steps_per_second(sample, seconds)
+        training.train()  # whose steps are counted as the training's
+        return {"sampling": sampling, "training": training.measure(seconds)["steps_per_second"]}
 
     return measure

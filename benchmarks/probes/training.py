@@ -17,31 +17,37 @@ def prepare(
     Returns:
         Figures `steps_per_second`, `updates_per_second` and `steps_per_update`.
     """
-    connect()
-    algo = make_config(preset, env, seed, overrides).build_algo()
-    counts = _counts(algo.train())
-    while not counts[1]:
-        counts = _counts(algo.train())
+    training = Training(env, preset, seed, overrides)
+    return lambda: training.measure(seconds)
 
-    def measure() -> dict[str, float | None]:
-        nonlocal counts
-        steps, updates = counts
+
+class Training:
+    """An algorithm that has made its first updates, trained for a while whenever asked to."""
+
+    def __init__(self, env: str, preset: str, seed: int, overrides: dict[str, Any]) -> None:
+        connect()
+        self.algo: Any = make_config(preset, env, seed, overrides).build_algo()
+        self.counts = 0, 0  # lifetime env steps and updates
+        while not self.counts[1]:
+            self.train()
+
+    def train(self) -> None:
+        """One iteration."""
+        results = self.algo.train()
+        steps = results["env_runners"]["num_env_steps_sampled_lifetime"]
+        learner = results.get("learners", {}).get("default_policy", {})
+        self.counts = int(steps), int(learner.get("num_updates_lifetime", 0))
+
+    def measure(self, seconds: float) -> dict[str, float | None]:
+        """Train for some seconds."""
+        steps, updates = self.counts
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:
-            counts = _counts(algo.train())
+            self.train()
         took = time.perf_counter() - began
-        steps, updates = counts[0] - steps, counts[1] - updates
+        steps, updates = self.counts[0] - steps, self.counts[1] - updates
         return {
             "steps_per_second": steps / took,
             "updates_per_second": updates / took,
             "steps_per_update": steps / max(1, updates),
         }
-
-    return measure
-
-
-def _counts(results: dict[str, Any]) -> tuple[int, int]:
-    """Lifetime env steps and updates."""
-    steps = results["env_runners"]["num_env_steps_sampled_lifetime"]
-    learner = results.get("learners", {}).get("default_policy", {})
-    return int(steps), int(learner.get("num_updates_lifetime", 0))
