@@ -70,7 +70,9 @@ def record(form, seed, deaths, wins):
         {"env_steps": 100 * (i + 1), "return": [1.0] * len(d), "deaths": d, "length": [4] * len(d),
          "win": w} for i, (d, w) in enumerate(zip(deaths, wins, strict=True))
     ]  # fmt: skip
-    training = [{"env_steps": 100 * (i + 1), "deaths_mean": 3.0 - i} for i in range(3)]
+    training = [
+        {"env_steps": 100 * (i + 1), "deaths_mean": 3.0 - i, "win_rate": 0.0} for i in range(3)
+    ]
     return {"environment": "a", "form": form, "seed": seed, "training": training,
             "evaluations": evaluations}  # fmt: skip
 
@@ -89,6 +91,15 @@ def test_measures_by_hand():
     assert found["deaths_training_first_third"] == 3.0
     assert found["half_won_at"] == 200.0
     assert np.isnan(barrier_report.measure(record("base", 0, [[1]], [[0]]))["half_won_at"])
+
+
+def test_what_cannot_be_won_has_no_wins():
+    some = record("base", 0, [[3, 3]], [[0, 0]])
+    for row in some["training"]:
+        del row["win_rate"]
+    found = barrier_report.measure(some)
+    assert np.isnan([found[n] for n in ("wins", "wins_first_half", "wins_end")]).all()
+    assert found["deaths"] == 3.0
 
 
 def test_the_interval_holds_the_mean_and_needs_two_seeds():

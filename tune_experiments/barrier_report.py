@@ -42,12 +42,13 @@ def measure(record: dict[str, Any]) -> dict[str, float]:
     training = [row["deaths_mean"] for row in record["training"] if "deaths_mean" in row]
     deaths_last = _all(last, "deaths")
     won = _all(last, "win") == 1
+    winnable = any("win_rate" in row for row in record["training"])
     worst = np.sort(deaths_last)[-max(1, len(deaths_last) // 10) :]
     reached = [e["env_steps"] for e in evaluations if np.mean(e["win"]) >= 0.5]
     return {
-        "wins": _all(evaluations, "win").mean(),
-        "wins_first_half": _all(half, "win").mean(),
-        "wins_end": _all(last, "win").mean(),
+        "wins": _all(evaluations, "win").mean() if winnable else np.nan,
+        "wins_first_half": _all(half, "win").mean() if winnable else np.nan,
+        "wins_end": _all(last, "win").mean() if winnable else np.nan,
         "return": _all(evaluations, "return").mean(),
         "return_end": _all(last, "return").mean(),
         "deaths": _all(evaluations, "deaths").mean(),
@@ -103,7 +104,7 @@ def _cell(found: dict[str, float], digits: int, reference: bool) -> str:
 
 
 _COLUMNS = {
-    "wins": 2, "wins_first_half": 2, "wins_end": 2, "return_end": 1, "deaths": 2,
+    "wins": 2, "wins_first_half": 2, "wins_end": 2, "return": 1, "return_end": 1, "deaths": 2,
     "deaths_first_third": 2, "deaths_end": 2, "deaths_training": 2, "deaths_in_wins": 2,
     "deaths_cvar": 2, "length_end": 1, "half_won_at": 0,
 }  # fmt: skip
