@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.child import NotMeasured
-from benchmarks.probes.team import connect, invented_episode, make_config, train_batch, update
+from benchmarks.probes.team import (
+    collect,
+    connect,
+    invented_episode,
+    make_config,
+    train_batch,
+    update,
+)
 from rllib_dbf.episode import TeamEpisode
 
 _STATUS = Path("/proc/self/status")
@@ -30,7 +37,7 @@ def prepare(
     connect()
     algo: Any = make_config(preset, env, seed, overrides).build_algo()
     while len(algo.replay) < algo.config.batch_episodes:
-        algo.replay.add(_longest(algo, seed) if longest else algo._collect())
+        algo.replay.add(_longest(algo, seed) if longest else collect(algo))
 
     def measure() -> dict[str, float | None]:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is now the present size

@@ -21,7 +21,7 @@ from rllib_dbf.replay import EpisodeReplay
 def prepare(
     env: str, preset: str, sizes: list[int], seconds: float, seed: int
 ) -> Callable[[], dict[str, float | None]]:
-    """Measures replays that hold different numbers of episodes, all 18 steps long.
+    """Measures replays that hold different numbers of episodes, all 18 steps long (or as long as may be).
 
     Returns:
         Figures `sample_ms_E`, `update_ms_E` (sampling included) and `megabytes_E`.
@@ -29,7 +29,8 @@ def prepare(
     connect()
     algo: Any = make_config(preset, env, seed, {}).build_algo()
     spec, rng = algo._task_spec(), np.random.default_rng(seed)
-    episodes = [invented_episode(spec, 18, rng) for _ in range(100)]
+    length = min(18, spec.episode_limit)
+    episodes = [invented_episode(spec, length, rng) for _ in range(100)]
     replays = {size: EpisodeReplay(size, spec.episode_limit) for size in sizes}
     for size, replay in replays.items():
         for _ in range(size // len(episodes)):

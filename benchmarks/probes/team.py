@@ -70,6 +70,11 @@ def milliseconds(call: Callable[[], Any], seconds: float, at_least: int = 3) -> 
     return 1e3 * statistics.median(took)
 
 
+def collect(algo: Any) -> Any:
+    """The episodes that the algorithm would play next."""
+    return algo._prepare()()
+
+
 def train_batch(algo: Any) -> TrainBatch:
     """What the algorithm would learn from next: replayed and latest episodes."""
     config: DBFConfig = algo.config

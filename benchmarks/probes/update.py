@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.child import NotMeasured
 from benchmarks.probes.team import (
+    collect,
     connect,
     invented_episode,
     make_config,
@@ -60,7 +61,7 @@ def prepare(
 def _real(algo: Any) -> list[Any]:
     """Batches of episodes played with the first weights."""
     while len(algo.replay) < 2 * algo.config.batch_episodes:
-        algo.replay.add(algo._collect())
+        algo.replay.add(collect(algo))
     return [train_batch(algo) for _ in range(_BATCHES)]
 
 
