@@ -21,7 +21,7 @@ from rllib_dbf.replay import EpisodeReplay
 def prepare(
     env: str, preset: str, sizes: list[int], seconds: float, seed: int
 ) -> Callable[[], dict[str, float | None]]:
-    """Measures replays that hold different numbers of episodes, all 18 steps long (or as long as may be).
+    """Measures replays that hold different numbers of episodes of 18 steps, or the time limit.
 
     Returns:
         Figures `sample_ms_E`, `update_ms_E` (sampling included) and `megabytes_E`.
