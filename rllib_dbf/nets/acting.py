@@ -13,7 +13,7 @@ from rllib_dbf.nets.utility import Memory, RecurrentUtility
 class Actor:
     """Takes single steps without gradients; same numbers as `unroll`.
 
-    What follows from the weights alone (embedded τ, rectified bases) is computed when they have
+    What follows from the weights alone (embedded τ, stacked layers) is computed when they have
     changed, not at every step.
 
     Args:
