@@ -43,7 +43,7 @@ class _QuantileHuber(torch.autograd.Function):
         # τ belongs to the predicted quantile: last-but-one axis, never the target's.
         weight = (tau.unsqueeze(-1) - (error <= 0).to(z.dtype)).abs_()
         clipped = error.clamp(-kappa, kappa)
-        huber = torch.addcmul(error, clipped, torch.tensor(-0.5, dtype=z.dtype)).mul_(clipped)
+        huber = torch.addcmul(error, clipped, z.new_full((), -0.5)).mul_(clipped)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(clipped.mul_(weight).mean(dim=-1).neg_())
         return huber.mul_(weight).mean(dim=-1).sum(dim=-1)

@@ -73,7 +73,7 @@ class GRUTrace:
         self.gates = hidden.new_empty(nets, rows, 2 * size)
         self.news = hidden.new_empty(nets, rows, size)
         self.recurrent = hidden.new_empty(nets, rows, 3 * size)
-        self.size, self._minus_one = size, hidden.new_tensor(-1.0)
+        self.size, self._minus_one = size, hidden.new_full((), -1.0)
         both, new = self.recurrent[..., : 2 * size], self.recurrent[..., 2 * size :]
         r, z = self.gates[..., :size], self.gates[..., size:]
         views = (self.states, self.gates, r, z, self.news, self.recurrent, both, new)

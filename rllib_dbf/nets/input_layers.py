@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -175,7 +176,8 @@ class HypernetInput(nn.Module):
         features = F.relu(self.generator[0](z))
         chunks = zip(rows.split(self.chunk_rows), features.split(self.chunk_rows), strict=True)
         if torch.is_grad_enabled():
-            out = [checkpoint(self._product, x, f, use_reentrant=False) for x, f in chunks]
+            again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # no draws
+            out = [again(self._product, x, f) for x, f in chunks]
         else:
             out = [self._product(x, f) for x, f in chunks]
         y = torch.cat(out) + self.bias

@@ -1,0 +1,104 @@
+"""A process of its own for `test_another_device`: trains every case on the other device.
+
+    python -m tests.rllib.train_elsewhere FOLDER
+
+writes per case FOLDER/CASE.npz (the weights) or FOLDER/CASE.error, and a checkpoint. Autograd
+counts the devices when it first runs in a process, so that none can be added after that.
+"""
+
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+import ray
+import torch
+
+import rllib_dbf.registration
+from benchmarks.probes.team import train_batch
+from tests.rllib.another_device import DEVICE, DevicesMixedError, learner_elsewhere
+from tests.rllib.small import small
+
+CASES = {
+    "qmix": {},
+    "qplex_qatten": {},
+    "qtran_base": {},
+    "resz": {},
+    "riskq": {},
+    "rmix": {},
+    "drima": {},
+    "cbf": {"correction_in_targets": True},
+    "dbf": {"gradient_combination": "pcgrad", "conflict_decay": 0.9},
+    "dbf-critic": {"barrier_estimator": "critic", "input_layer": "hypernet"},
+    "dbf-gumbel": {"barrier_estimator": "gumbel", "gradient_scope": "per_layer"},
+    "dbf-watch": {"barrier_estimator": "watch", "exploration_temperature": 0.1},
+    "dbf-constraint": {"barrier_estimator": "constraint"},
+    "dbf-baseline": {"barrier_baseline": "best", "gradient_combination": "pcgrad_one_way"},
+    "dbf-scaled": {"policy_temperature": "std", "barrier_weights": "to_go"},
+}
+CHECKPOINT = "dbf-critic"
+
+
+def trained(case: str, updates: int = 2):
+    """A small training of a case after so many updates, the last of which renews the target."""
+    algo = small(case.partition("-")[0], hidden_dim=16, **CASES[case]).build_algo()
+    while len(algo.replay) < 16:
+        algo.replay.add(algo._prepare()())
+    for i in range(updates):
+        algo.learner_group.update(
+            batches=[train_batch(algo)], timesteps={}, episodes_sampled=40 * i
+        )
+    return algo
+
+
+def weights(algo) -> dict[str, np.ndarray]:
+    """Every weight of the learner's module, wherever it is."""
+    module = algo.learner_group._learner.module["default_policy"]
+    return {name: x.cpu().numpy().copy() for name, x in module.state_dict().items()}
+
+
+def refuses_mixtures() -> None:
+    """The device is one: what a GPU refuses it refuses."""
+    x = torch.ones(3, device=DEVICE)
+    assert float((x + torch.tensor(1.0)).sum()) == 6.0  # numbers are welcome, as on a GPU
+    for mix in (lambda: x + torch.ones(3), lambda: torch.cat([x, torch.ones(3)])):
+        try:
+            mix()
+        except DevicesMixedError:
+            continue
+        raise AssertionError("the devices were mixed and nothing happened")
+
+
+def _train(case: str, folder: Path) -> None:
+    algo = trained(case)
+    module = algo.learner_group._learner.module["default_policy"]
+    assert {str(x.device) for x in module.parameters()} == {DEVICE}
+    np.savez(folder / f"{case}.npz", **weights(algo))
+    if case == CHECKPOINT:
+        algo.save_to_path(folder / "checkpoint")
+        results = algo.train()["learners"]["default_policy"]
+        assert all(np.isfinite(v) for v in results.values() if isinstance(v, float))
+    algo.stop()
+
+
+def main(folder: Path) -> None:
+    ray.init(
+        address="local",
+        num_cpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    rllib_dbf.registration.register()
+    with learner_elsewhere():
+        refuses_mixtures()
+        for case in CASES:
+            try:
+                _train(case, folder)
+            except Exception:  # the test of this case shows it
+                (folder / f"{case}.error").write_text(traceback.format_exc())
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
