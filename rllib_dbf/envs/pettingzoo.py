@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from rllib_dbf.envs.catalogue import EnvEntry, Option
 from rllib_dbf.envs.stacked import STACK_OPTIONS, StackedTeamEnv, stacking_of
 from rllib_dbf.envs.team_env import DOORS, ENVS, VectorTeamEnv
 from rllib_dbf.named_object import is_path, load_object
+from rllib_dbf.registry import suggestion
 
 TEAM_OPTIONS = {
     "agents": Option((), "the team, by name; empty: all agents"),
@@ -82,7 +85,8 @@ def parallel_task(make: str | Callable[..., Any], settings: dict[str, Any]) -> A
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     rest = {k: v for k, v in settings.items() if k not in OPTIONS}
     maker = _load(make) if isinstance(make, str) else make
-    make_one = partial(_made, maker, {"render_mode": "rgb_array"} | rest, rest)
+    path = make if isinstance(make, str) else f"{maker.__module__}:{maker.__qualname__}"
+    make_one = partial(_made, path, maker, {"render_mode": "rgb_array"} | rest, rest)
     env = make_one()
     limit = getattr(getattr(env, "unwrapped", env), "max_cycles", None)
     return team_of(env, settings, limit, _picture, make_one)
@@ -133,7 +137,7 @@ def _load(path: str) -> Any:
         raise
 
 
-def _made(maker: Callable[..., Any], *attempts: dict[str, Any]) -> Any:
+def _made(path: str, maker: Callable[..., Any], *attempts: dict[str, Any]) -> Any:
     """The environment, with pictures if it knows how."""
     for keywords in attempts:
         try:
@@ -143,11 +147,25 @@ def _made(maker: Callable[..., Any], *attempts: dict[str, Any]) -> Any:
             continue
         if not hasattr(env, "possible_agents") or hasattr(env, "agent_iter"):
             raise ValueError(
-                f"{maker} makes {type(env).__name__}, which is no ParallelEnv; agents that take "
+                f"{path} makes {type(env).__name__}, which is no ParallelEnv; agents that take "
                 "turns cannot be played by a team that acts at once"
             )
         return env
-    raise ValueError(f"{maker} does not take {attempts[-1]}: {refused}")
+    raise ValueError(_not_taken(path, maker, attempts[-1]) or f"{path}: {refused}")
+
+
+def _not_taken(path: str, maker: Callable[..., Any], given: dict[str, Any]) -> str | None:
+    """Which keywords the maker does not take, and which it does; None if it does not tell."""
+    # PettingZoo's makers take anything and hand it to the class beside them.
+    beside = getattr(sys.modules.get(path.partition(":")[0]), "raw_env", maker)
+    parameters = inspect.signature(beside).parameters.values()
+    takes = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [name for name in given if name not in takes]
+    if not unknown or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    hints = "".join(suggestion(name, takes) for name in unknown)
+    known = ", ".join(name for name in takes if name != "render_mode") or "nothing"
+    return f"{path} does not take {', '.join(map(repr, unknown))}; it takes {known}.{hints}"
 
 
 def _picture(env: Any) -> ndarray | None:

@@ -199,7 +199,7 @@ def test_what_is_no_environment_is_refused_by_name():
         make_env("pettingzoo/nowhere.at.all:env", 1)
     with pytest.raises(ValueError, match="no environment of a team"):
         make_env("tests.envs.test_agents:PETS", 1)
-    with pytest.raises(ValueError, match="does not take"):
+    with pytest.raises(ValueError, match="Pets does not take 'colour'; it takes masks, has_state"):
         make_env(PETS, 1, colour="red")
 
 

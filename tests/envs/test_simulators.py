@@ -28,6 +28,11 @@ def test_pettingzoo_keeps_the_contract(name, options):
     check_team_env(name, num_envs=2, max_steps=100, **options).raise_if_failed()
 
 
+def test_a_misspelt_setting_of_kaz_is_answered_with_those_there_are():
+    with pytest.raises(ValueError, match=r"max_cycles, obs_method\. Did you mean 'spawn_delay'\?"):
+        make_env("pettingzoo/kaz", 1, spawn_rate=8)
+
+
 def test_kaz_tells_deaths_from_the_end_of_the_game():
     """In this episode zombies kill three; the fourth sees one of them cross the line."""
     env = make_env("pettingzoo/kaz", 8, max_cycles=900)
