@@ -1,4 +1,4 @@
-"""How JAX is set up for simulators: what it compiles is kept, and it works in one thread."""
+"""How JAX is set up for simulators: on the processor, in one thread, keeping what it compiles."""
 
 from __future__ import annotations
 
@@ -34,6 +34,16 @@ def use_persistent_cache(jax: Any) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def use_processor(jax: Any) -> None:
+    """Keep JAX off GPUs, unless the user set `JAX_PLATFORMS` (empty: as JAX chooses).
+
+    A JAX with CUDA would take three quarters of a GPU's memory in every process that has a
+    simulator, away from the learner, and launch a step of a few microseconds there.
+    """
+    if "JAX_PLATFORMS" not in os.environ:
+        jax.config.update("jax_platforms", "cpu")  # no effect where JAX has started
+
+
 def use_one_thread(jax: Any) -> None:
     """Let JAX compute on the processor in the calling thread, if it has not started yet.
 
@@ -44,7 +54,7 @@ def use_one_thread(jax: Any) -> None:
     given = os.environ.get("NPROC")  # read by XLA when it makes its threads
     os.environ["NPROC"] = given or "1"
     try:
-        jax.devices("cpu")
+        jax.devices()
     finally:
         if given is None:
             del os.environ["NPROC"]

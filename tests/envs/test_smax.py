@@ -1,5 +1,9 @@
 """SMAX: equal to JaxMARL, endings and rewards told apart, compiled once, resets from the pool."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -236,3 +240,27 @@ def test_the_compile_cache_is_where_the_user_says(monkeypatch, tmp_path):
     assert cache_folder().parent == tmp_path / "rllib_dbf" / "jax"
     set_by_user = SimpleNamespace(jax_compilation_cache_dir="/elsewhere", update=None)
     use_persistent_cache(SimpleNamespace(config=set_by_user))  # would call None
+
+
+def test_simulators_leave_gpus_to_learners_unless_the_user_says_otherwise(monkeypatch):
+    import jax
+
+    from rllib_dbf.envs.jax_cache import use_processor
+
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    use_processor(jax)
+    assert jax.config.jax_platforms == "cpu"
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    use_processor(None)  # would fail if it touched anything
+
+
+@pytest.mark.parametrize(("given", "platforms"), [(None, "cpu"), ("", ""), ("cpu", "cpu")])
+def test_a_new_process_starts_jax_where_it_should(given, platforms):
+    code = (
+        "from rllib_dbf.envs import make_env; make_env('smax/3m', 1); import jax;"
+        "print(repr(jax.config.jax_platforms or ''), jax.devices()[0].platform)"
+    )
+    env = {name: x for name, x in os.environ.items() if name != "JAX_PLATFORMS"}
+    env |= {} if given is None else {"JAX_PLATFORMS": given}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.split() == [repr(platforms), "cpu"], done.stderr
