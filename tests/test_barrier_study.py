@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tune_experiments import barrier_report, barrier_study
+from tune_experiments.barrier_verdict import verdict, verdict_lines
 
 STUDY = {
     "base": {"preset": "qbf", "hidden_dim": 8},
@@ -167,3 +168,45 @@ def test_the_command_of_the_documentation_says_what_is_missing():
     done = command(*line.split()[2:])
     total = sum(1 for _ in barrier_study.runs_of(yaml.safe_load(barrier_study.STUDY.read_text())))
     assert done.stdout.startswith(f"{total} runs, ")
+
+
+def found(**measures):
+    """A `compare` that knows (mean, low, high) of some measures; the rest cannot be measured."""
+    nothing = dict.fromkeys(("mean", "difference", "low", "high"), np.nan)
+    of = {
+        name: {"mean": mean, "low": low, "high": high, "difference": (low + high) / 2}
+        for name, (mean, low, high) in measures.items()
+    }
+    return lambda environment, form, name: of.get(name, nothing)
+
+
+@pytest.mark.parametrize(
+    ("measures", "expected"),
+    [
+        (
+            {"wins": (0.5, -0.1, 0.1), "wins_first_half": (0.4, 0.01, 0.2)},
+            "better: wins_first_half",
+        ),
+        ({"wins": (0.5, 0.1, 0.2), "wins_first_half": (0.4, -0.01, 0.2)}, "–"),
+        (
+            {"wins": (0.5, -0.2, -0.1), "wins_first_half": (0.4, 0.01, 0.2)},
+            "worse: wins",
+        ),
+        ({"return": (5.0, -1.0, 1.0), "deaths": (0.8, -0.6, -0.2)}, "better: deaths"),
+        ({"return": (5.0, -1.0, 1.0), "deaths": (4.0, -0.6, -0.2)}, "–"),  # a tenth fewer
+        ({"return": (5.0, -1.0, -0.1), "deaths": (0.8, -0.6, -0.2)}, "worse: return"),
+        ({"return": (5.0, -1.0, 1.0), "deaths": (0.8, 0.1, 0.2)}, "worse: deaths"),
+        ({}, ""),
+    ],
+)
+def test_the_criterion(measures, expected):
+    assert verdict(found(**measures), "a", "late") == expected
+
+
+def test_a_form_earns_its_place_only_where_everything_was_played():
+    better = {"return": (5.0, -1.0, 1.0), "deaths": (0.8, -0.6, -0.2)}
+    lines = verdict_lines(STUDY, ["a", "b"], found(**better))
+    assert lines[-1] == "| late | better: deaths | better: deaths | yes |"
+    assert verdict_lines(STUDY, ["a"], found(**better))[-1].endswith("| not all played |")
+    harmless = found(wins=(0.5, -0.1, 0.1), wins_first_half=(0.5, -0.1, 0.1))
+    assert verdict_lines(STUDY, ["a", "b"], harmless)[-1] == "| late | – | – | no |"

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
+from tune_experiments.barrier_verdict import verdict_lines
+
 REFERENCE = "zero"  # what every form is compared with, seed by seed
 MEASURES = {
     "wins": "share of greedy evaluation episodes won, mean over all evaluations of the run",
@@ -82,6 +84,8 @@ def compare(measured: pd.DataFrame, environment: str, form: str, name: str) -> d
     of = measured[measured.environment == environment].pivot(
         index="seed", columns="form", values=name
     )
+    if form not in of:
+        return dict.fromkeys(("mean", "difference", "low", "high"), np.nan) | {"seeds": 0}
     paired = of[[form, REFERENCE]].dropna() if form != REFERENCE else of[[REFERENCE] * 2].dropna()
     difference = (paired.iloc[:, 0] - paired.iloc[:, 1]).to_numpy()
     low, high = interval(difference)
@@ -124,6 +128,8 @@ def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) 
         "|---|---|---|",
         *(f"| {n} | {f['source']} | {f['label']} |" for n, f in study["forms"].items()),
     ]
+    played = [e for e in study["environments"] if _has_reference(measured, e)]
+    lines += verdict_lines(study, played, lambda e, form, name: compare(measured, e, form, name))
     for environment, task in study["environments"].items():
         here = measured[measured.environment == environment]
         if not _has_reference(measured, environment):
