@@ -205,8 +205,8 @@ def test_the_criterion(measures, expected):
 
 def test_a_form_earns_its_place_only_where_everything_was_played():
     better = {"return": (5.0, -1.0, 1.0), "deaths": (0.8, -0.6, -0.2)}
-    lines = verdict_lines(STUDY, ["a", "b"], found(**better))
+    lines = verdict_lines(STUDY, ["a", "b"], "zero", found(**better))
     assert lines[-1] == "| late | better: deaths | better: deaths | yes |"
-    assert verdict_lines(STUDY, ["a"], found(**better))[-1].endswith("| not all played |")
+    assert verdict_lines(STUDY, ["a"], "zero", found(**better))[-1].endswith("| not all played |")
     harmless = found(wins=(0.5, -0.1, 0.1), wins_first_half=(0.5, -0.1, 0.1))
-    assert verdict_lines(STUDY, ["a", "b"], harmless)[-1] == "| late | – | – | no |"
+    assert verdict_lines(STUDY, ["a", "b"], "zero", harmless)[-1] == "| late | – | – | no |"

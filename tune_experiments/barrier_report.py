@@ -129,7 +129,9 @@ def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) 
         *(f"| {n} | {f['source']} | {f['label']} |" for n, f in study["forms"].items()),
     ]
     played = [e for e in study["environments"] if _has_reference(measured, e)]
-    lines += verdict_lines(study, played, lambda e, form, name: compare(measured, e, form, name))
+    lines += verdict_lines(
+        study, played, REFERENCE, lambda e, form, name: compare(measured, e, form, name)
+    )
     for environment, task in study["environments"].items():
         here = measured[measured.environment == environment]
         if not _has_reference(measured, environment):

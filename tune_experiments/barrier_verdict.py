@@ -47,18 +47,21 @@ def verdict(compare: Compare, environment: str, form: str) -> str:
     return f"better: {', '.join(better)}" if better else "–"
 
 
-def verdict_lines(study: dict[str, Any], played: list[str], compare: Compare) -> list[str]:
+def verdict_lines(
+    study: dict[str, Any], played: list[str], reference: str, compare: Compare
+) -> list[str]:
     """The section of the report: forms × environments, and what follows.
 
     Args:
         study: What was to be played.
         played: Environments of which the reference has been played.
+        reference: The form that all are compared with.
         compare: See `verdict`.
     """
     lines = ["", "## Who earns its place", "", *RULE.splitlines(), ""]
     lines += [f"| form | {' | '.join(played)} | earns it |", "|" + "---|" * (2 + len(played))]
     for form in study["forms"]:
-        if form in study["controls"]:
+        if form == reference:
             continue
         found = [verdict(compare, environment, form) for environment in played]
         if any(found):
