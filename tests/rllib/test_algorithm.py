@@ -84,6 +84,17 @@ def test_the_barrier_off_control_equals_a_zero_gradient_up_to_beta():
     plain.stop(), control.stop()
 
 
+def test_the_control_halves_the_gradient_and_changes_nothing_else():
+    """Halved before it is clipped: the same, to the bit, as a clip and an ε of Adam's doubled."""
+    control = small("dbf", barrier_estimator="zero").build_algo()
+    plain = small("dbf", barrier_estimator="off", grad_clip=20.0, optimizer_eps=2e-5).build_algo()
+    for _ in range(2):
+        control.train(), plain.train()
+    a, b = weights(control), weights(plain)
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    control.stop(), plain.stop()
+
+
 def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights():
     algo = small("qmix").build_algo()
     algo.train()
