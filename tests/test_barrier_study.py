@@ -210,3 +210,12 @@ def test_a_form_earns_its_place_only_where_everything_was_played():
     assert verdict_lines(STUDY, ["a"], "zero", found(**better))[-1].endswith("| not all played |")
     harmless = found(wins=(0.5, -0.1, 0.1), wins_first_half=(0.5, -0.1, 0.1))
     assert verdict_lines(STUDY, ["a", "b"], "zero", harmless)[-1] == "| late | – | – | no |"
+
+
+def test_the_interval_of_few_seeds_is_as_wide_as_it_has_to_be():
+    low, high = barrier_report.t_interval(np.array([0.1, 0.2, 0.3]))
+    assert (low, high) == pytest.approx((0.2 - 0.24841, 0.2 + 0.24841), abs=1e-4)  # t = 4.3027
+    bootstrapped = barrier_report.interval(np.array([0.1, 0.2, 0.3]))
+    assert low < bootstrapped[0] and bootstrapped[1] < high
+    assert np.isnan(barrier_report.t_interval(np.array([0.1]))).all()
+    assert barrier_report.t_interval(np.array([0.1, 0.1])) == pytest.approx((0.1, 0.1))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
 from tune_experiments.barrier_verdict import verdict_lines
 
@@ -79,7 +80,22 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def compare(measured: pd.DataFrame, environment: str, form: str, name: str) -> dict[str, float]:
+def t_interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % interval of Student's t for the mean of paired differences, which few seeds need."""
+    count, mean = len(differences), differences.mean() if len(differences) else np.nan
+    if count < 2 or np.ptp(differences) == 0.0:
+        return (np.nan, np.nan) if count < 2 else (mean,) * 2
+    half = t.ppf(0.975, count - 1) * differences.std(ddof=1) / np.sqrt(count)
+    return float(mean - half), float(mean + half)
+
+
+def compare(
+    measured: pd.DataFrame,
+    environment: str,
+    form: str,
+    name: str,
+    between: Callable[[np.ndarray], tuple[float, float]] = interval,
+) -> dict[str, float]:
     """Mean of a measure, and its difference to the reference over the seeds that both have."""
     of = measured[measured.environment == environment].pivot(
         index="seed", columns="form", values=name
@@ -88,7 +104,7 @@ def compare(measured: pd.DataFrame, environment: str, form: str, name: str) -> d
         return dict.fromkeys(("mean", "difference", "low", "high"), np.nan) | {"seeds": 0}
     paired = of[[form, REFERENCE]].dropna() if form != REFERENCE else of[[REFERENCE] * 2].dropna()
     difference = (paired.iloc[:, 0] - paired.iloc[:, 1]).to_numpy()
-    low, high = interval(difference)
+    low, high = between(difference)
     return {
         "mean": float(of[form].mean()),
         "difference": float(difference.mean()) if len(difference) else np.nan,
@@ -130,7 +146,7 @@ def _table(study: dict[str, Any], measured: pd.DataFrame, failed: pd.DataFrame) 
     ]
     played = [e for e in study["environments"] if _has_reference(measured, e)]
     lines += verdict_lines(
-        study, played, REFERENCE, lambda e, form, name: compare(measured, e, form, name)
+        study, played, REFERENCE, lambda e, form, name: compare(measured, e, form, name, t_interval)
     )
     for environment, task in study["environments"].items():
         here = measured[measured.environment == environment]

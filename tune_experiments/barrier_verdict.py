@@ -10,12 +10,13 @@ import numpy as np
 Compare = Callable[[str, str, str], dict[str, float]]  # environment, form, measure
 
 RULE = """\
-A form earns its place if it is worse than `zero` nowhere and better somewhere, by the intervals
-below. Where an episode can be won: worse with fewer **wins** or **wins_first_half**, better with
-more **wins_first_half**. Elsewhere: worse with a lower **return** or more **deaths**, better with
-at least a fifth fewer **deaths** at a return that is not lower. So many comparisons of so few seeds
-turn up differences by chance: of intervals around nothing at all, from five seeds, about one in
-seven leaves zero out."""
+A form earns its place if it is worse than `zero` nowhere and better somewhere, by 95 % intervals of
+Student's t, paired by seed. Where an episode can be won: worse with fewer **wins** or
+**wins_first_half**, better with more **wins_first_half**. Elsewhere: worse with a lower **return**
+or more **deaths**, better with at least a fifth fewer **deaths** at a return that is not lower. The
+bootstrap of the tables below is narrower than it says: around nothing at all it leaves zero out
+once in seven times with five seeds, and oftener with three. Many comparisons turn up some
+differences by chance either way."""
 
 FEWER = 0.8  # of the reference's deaths, at most, where that is what "better" means
 
