@@ -203,6 +203,11 @@ def test_the_criterion(measures, expected):
     assert verdict(found(**measures), "a", "late") == expected
 
 
+def test_where_nobody_wins_deaths_can_judge():
+    both = found(wins=(0.0, 0.0, 0.0), **{"return": (5.0, -1.0, 1.0)}, deaths=(0.8, -0.6, -0.2))
+    assert verdict(both, "a", "late", by_deaths=True) == "better: deaths"
+
+
 def test_a_form_earns_its_place_only_where_everything_was_played():
     better = {"return": (5.0, -1.0, 1.0), "deaths": (0.8, -0.6, -0.2)}
     lines = verdict_lines(STUDY, ["a", "b"], "zero", found(**better))

@@ -11,17 +11,17 @@ Compare = Callable[[str, str, str], dict[str, float]]  # environment, form, meas
 
 RULE = """\
 A form earns its place if it is worse than `zero` nowhere and better somewhere, by 95 % intervals of
-Student's t, paired by seed. Where an episode can be won: worse with fewer **wins** or
-**wins_first_half**, better with more **wins_first_half**. Elsewhere: worse with a lower **return**
-or more **deaths**, better with at least a fifth fewer **deaths** at a return that is not lower. The
-bootstrap of the tables below is narrower than it says: around nothing at all it leaves zero out
-once in seven times with five seeds, and oftener with three. Many comparisons turn up some
+Student's t, paired by seed. Where winning is the task: worse with fewer **wins** or
+**wins_first_half**, better with more **wins_first_half**. On MetaDrive and KAZ: worse with a lower
+**return** or more **deaths**, better with at least a fifth fewer **deaths** at a return that is not
+lower. The bootstrap of the tables below is narrower than it says: around nothing at all it leaves
+zero out once in seven times with five seeds, and oftener with three. Many comparisons turn up some
 differences by chance either way."""
 
 FEWER = 0.8  # of the reference's deaths, at most, where that is what "better" means
 
 
-def verdict(compare: Compare, environment: str, form: str) -> str:
+def verdict(compare: Compare, environment: str, form: str, by_deaths: bool = False) -> str:
     """What a form does in an environment: "worse: …", "better: …" or "–", or empty if not played.
 
     Args:
@@ -29,9 +29,10 @@ def verdict(compare: Compare, environment: str, form: str) -> str:
             the reference) and its "difference".
         environment: One of the study's.
         form: One of the study's.
+        by_deaths: Judge by deaths and return even if something can be won.
     """
     wins = compare(environment, form, "wins")
-    if not np.isnan(wins["mean"]):
+    if not by_deaths and not np.isnan(wins["mean"]):
         first = compare(environment, form, "wins_first_half")
         worse = [n for n, f in (("wins", wins), ("wins_first_half", first)) if f["high"] < 0]
         better = ["wins_first_half"] if first["low"] > 0 else []
@@ -64,7 +65,10 @@ def verdict_lines(
     for form in study["forms"]:
         if form == reference:
             continue
-        found = [verdict(compare, environment, form) for environment in played]
+        found = [
+            verdict(compare, e, form, study["environments"][e].get("judged_by") == "deaths")
+            for e in played
+        ]
         if any(found):
             lines += [f"| {form} | {' | '.join(found)} | {_earns(found, study)} |"]
     return lines
