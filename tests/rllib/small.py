@@ -26,6 +26,6 @@ def small(preset: str, env: str = "toy/pit_corridor", seed: int = 3, **training)
 
 
 def weights(algo) -> dict:
-    """Every weight of the learner's module, targets included, as NumPy arrays."""
+    """Every weight of the learner's module, targets included, wherever it is, as NumPy arrays."""
     module = algo.learner_group._learner.module["default_policy"]
-    return {name: x.numpy().copy() for name, x in module.state_dict().items()}
+    return {name: x.cpu().numpy().copy() for name, x in module.state_dict().items()}

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from tests.rllib.train_elsewhere import CASES, CHECKPOINT, trained, weights
+from tests.rllib.small import weights
+from tests.rllib.train_elsewhere import CASES, CHECKPOINT, trained
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,14 @@ import torch
 
 import rllib_dbf.registration
 from benchmarks.probes.team import train_batch
+from rllib_dbf.presets import PRESETS
 from tests.rllib.another_device import DEVICE, DevicesMixedError, learner_elsewhere
-from tests.rllib.small import small
+from tests.rllib.small import small, weights
 
-CASES = {
-    "qmix": {},
-    "qplex_qatten": {},
-    "qtran_base": {},
-    "resz": {},
-    "riskq": {},
-    "rmix": {},
-    "drima": {},
-    "cbf": {"correction_in_targets": True},
-    "dbf": {"gradient_combination": "pcgrad", "conflict_decay": 0.9},
+CASES: dict[str, dict] = {
+    **{preset: {} for preset in PRESETS},
+    "cbf-targets": {"correction_in_targets": True},
+    "dbf-averaged": {"gradient_combination": "pcgrad", "conflict_decay": 0.9},
     "dbf-critic": {"barrier_estimator": "critic", "input_layer": "hypernet"},
     "dbf-gumbel": {"barrier_estimator": "gumbel", "gradient_scope": "per_layer"},
     "dbf-watch": {"barrier_estimator": "watch", "exploration_temperature": 0.1},
@@ -49,12 +44,6 @@ def trained(case: str, updates: int = 2):
             batches=[train_batch(algo)], timesteps={}, episodes_sampled=40 * i
         )
     return algo
-
-
-def weights(algo) -> dict[str, np.ndarray]:
-    """Every weight of the learner's module, wherever it is."""
-    module = algo.learner_group._learner.module["default_policy"]
-    return {name: x.cpu().numpy().copy() for name, x in module.state_dict().items()}
 
 
 def refuses_mixtures() -> None:
