@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -101,6 +102,21 @@ def test_what_cannot_be_won_has_no_wins():
     found = barrier_report.measure(some)
     assert np.isnan([found[n] for n in ("wins", "wins_first_half", "wins_end")]).all()
     assert found["deaths"] == 3.0
+
+
+def test_repeats_are_counted_with_what_they_repeat():
+    more = {"c": STUDY["environments"]["b"] | {"repeats": "a", "seeds": [7]}}
+    study = STUDY | {"environments": STUDY["environments"] | more}
+    rows = [("a", "late", 0), ("b", "late", 7), ("c", "late", 7)]
+    frame = pd.DataFrame(rows, columns=["environment", "form", "seed"])
+    counted, played = barrier_report.with_repeats(study, frame)
+    assert list(counted["environments"]) == ["a", "b"]
+    assert played.to_numpy().tolist() == [["a", "late", 0], ["b", "late", 7], ["a", "late", 7]]
+    with pytest.raises(ValueError, match="a, late: seed 0 played twice"):
+        barrier_report.with_repeats(study, frame.assign(seed=0))
+    more["c"]["repeats"] = "d"
+    with pytest.raises(ValueError, match="c repeats 'd'; choose from a, b"):
+        barrier_report.with_repeats(study | {"environments": more | STUDY["environments"]}, frame)
 
 
 def test_the_interval_holds_the_mean_and_needs_two_seeds():

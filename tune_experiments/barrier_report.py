@@ -226,6 +226,29 @@ def _forest(
     axis.legend(fontsize=7, loc="lower left")
 
 
+def with_repeats(
+    study: dict[str, Any], *frames: pd.DataFrame
+) -> tuple[dict[str, Any], pd.DataFrame, ...]:
+    """The study without environments that repeat another, whose runs are counted as the other's.
+
+    Raises:
+        ValueError: If one repeats what is not there, or a seed of a form.
+    """
+    environments = study["environments"]
+    repeats = {name: task["repeats"] for name, task in environments.items() if "repeats" in task}
+    kept = {name: task for name, task in environments.items() if name not in repeats}
+    for name, other in repeats.items():
+        if other not in kept:
+            raise ValueError(f"{name} repeats {other!r}; choose from {', '.join(kept)}")
+    merged = [frame.replace({"environment": repeats}) for frame in frames]
+    for frame in merged:
+        twice = frame[frame.duplicated(["environment", "form", "seed"])]
+        if len(twice):
+            first = twice.iloc[0]
+            raise ValueError(f"{first.environment}, {first.form}: seed {first.seed} played twice")
+    return study | {"environments": kept}, *merged
+
+
 def write_report(study: dict[str, Any], results: Path) -> list[Path]:
     """Write table.md, runs.csv and figure.svg into the folder of the records."""
     records = load(results)
@@ -240,7 +263,8 @@ def write_report(study: dict[str, Any], results: Path) -> list[Path]:
         [{n: r[n] for n in names} for r in records if "error" in r], columns=names
     )
     table, runs, figure = (results / n for n in ("table.md", "runs.csv", "figure.svg"))
-    table.write_text(_table(study, measured, failed))
     measured.round(4).to_csv(runs, index=False)
+    study, measured, failed = with_repeats(study, measured, failed)
+    table.write_text(_table(study, measured, failed))
     _figure(study, measured, figure)
     return [table, runs, figure]
