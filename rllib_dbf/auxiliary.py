@@ -64,6 +64,9 @@ def auxiliary_networks(
         critic = module.barrier_critic
 
         def critic_loss(batch: TrainBatch) -> tuple[Tensor, dict[str, Tensor]]:
+            if config.barrier_critic_data == "replayed":
+                loss, stats = barrier.critic_loss(critic, batch.replay, module.online)
+                return loss * share_of(batch.replay.mask, config.num_learners), stats
             # All learners see all of the latest episodes.
             loss, stats = barrier.critic_loss(critic, batch.on_policy, module.online)
             return loss / learners, stats

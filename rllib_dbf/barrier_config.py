@@ -34,6 +34,8 @@ BARRIER_DEFAULTS: dict[str, Any] = {
     "policy_temperature": 1.0,
     "importance_clip": 1.0,
     "barrier_critic_lr": 1e-3,
+    "barrier_critic_data": "latest",
+    "barrier_critic_target": "team",
     "barrier_penalty": 1.0,
     "max_gradient_ratio": 0.1,
     "conflict_threshold": 0.0,
@@ -66,6 +68,8 @@ class BarrierConfig(CorrectionConfig):
     policy_temperature: float | str
     importance_clip: float
     barrier_critic_lr: float
+    barrier_critic_data: str
+    barrier_critic_target: str
     barrier_penalty: float
     gradient_combination: str
     beta_q: float
@@ -105,6 +109,8 @@ class BarrierConfig(CorrectionConfig):
         policy_temperature: float | str = NotProvided,
         importance_clip: float = NotProvided,
         barrier_critic_lr: float = NotProvided,
+        barrier_critic_data: str = NotProvided,
+        barrier_critic_target: str = NotProvided,
         barrier_penalty: float = NotProvided,
         gradient_combination: str = NotProvided,
         beta_q: float = NotProvided,
@@ -154,6 +160,9 @@ class BarrierConfig(CorrectionConfig):
                 "std" for the running standard deviation of q over the available actions.
             importance_clip: Greatest importance ratio of the score function.
             barrier_critic_lr: Learning rate of the barrier critic's own Adam.
+            barrier_critic_data: Episodes the critic learns from: the "latest", or those "replayed".
+            barrier_critic_target: What it foresees: the barrier of the "team", or the part that
+                each of the "agents" has in it by its own death.
             barrier_penalty: η of "penalty" and "shaping", at least 0.
             gradient_combination: "sum", "pcgrad" (symmetric, eqs 7-8) or "pcgrad_one_way" (only
                 the barrier gradient is projected, and capped).
@@ -248,4 +257,5 @@ class BarrierConfig(CorrectionConfig):
             penalty=self.barrier_penalty,
             multiplier_rate=self.multiplier_rate,
             gamma=self.gamma,
+            critic_target=self.barrier_critic_target,
         )

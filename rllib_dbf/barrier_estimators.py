@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rllib_dbf.barrier_evidence import BarrierSettings, Evidence
+from rllib_dbf.barrier_foresight import foresight
 from rllib_dbf.barrier_rewards import less_priced_deaths, less_violations, with_potential
 from rllib_dbf.functional import barrier, policy
 from rllib_dbf.registry import Registry
@@ -177,25 +178,20 @@ def _allowed(evidence: Evidence, context: Context) -> Float[Tensor, "B T"]:
 def _foretold(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, ""]:
     """Squared error of B̂(s_{t+1} | h, u), so that the hidden states h come to tell of deaths."""
     batch = evidence.batch
-    error = context.critic(batch, context.hidden) - evidence.values[:, 1:]
-    return policy.mean_per_step(
-        torch.where(batch.mask, error.square(), 0.0), batch.mask, context.settings.normaliser
-    )
+    error = foresight(context.critic, batch, context.settings, context.hidden).error
+    return policy.mean_per_step(error, batch.mask, context.settings.normaliser)
 
 
-_CRITIC = ("barrier_critic_lr", "policy_temperature")
-_FORESIGHT = ("barrier_critic_lr", "exploration_temperature", "tie_break_margin")
+_FORESIGHT = ("exploration_temperature", "tie_break_margin")
 
 for _name, _entry in {
     "score": Estimator(_score_function, _SCORE),
     "zero": Estimator(_zero_gradient, _SCORE),
     "shuffled": Estimator(_shuffled, _SCORE),
-    "critic": Estimator(_over_own_actions, _CRITIC, "counterfactual"),
-    "gumbel": Estimator(_drawn_through_the_critic, _CRITIC, "joint"),
+    "critic": Estimator(_over_own_actions, ("policy_temperature",), "counterfactual"),
+    "gumbel": Estimator(_drawn_through_the_critic, ("policy_temperature",), "joint"),
     "penalty": Estimator(None, ("barrier_penalty",), pay=less_violations),
-    "shaping": Estimator(
-        None, ("barrier_penalty", "barrier_critic_lr"), "state", with_potential, by_omega=False
-    ),
+    "shaping": Estimator(None, ("barrier_penalty",), "state", with_potential, by_omega=False),
     "constraint": Estimator(None, ("multiplier_rate",), pay=less_priced_deaths, priced=True),
     "prediction": Estimator(_foretold, _FORESIGHT, "trunk", by_omega=False),
     "watch": Estimator(None, _FORESIGHT, "trunk", by_omega=False),

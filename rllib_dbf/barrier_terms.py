@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, Context
 from rllib_dbf.barrier_evidence import BarrierSettings, Evidence, gather_evidence
+from rllib_dbf.barrier_foresight import foresight
 from rllib_dbf.functional import barrier, losses, policy
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import pack_episodes
@@ -90,7 +91,7 @@ class BarrierTerm:
     def critic_loss(
         self, critic: Any, batch: TeamBatch, online: TeamNetwork | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Squared error of the critic's B(s_{t+1}), mean over the transitions of all episodes.
+        """Squared error of what the critic foresees, mean over the transitions of all episodes.
 
         A critic that reads the trunk of the `online` network gets it without gradient.
 
@@ -98,21 +99,14 @@ class BarrierTerm:
             The loss, and figures to log; an explained variance near 0 says that the critic does
             not know what kills, and then its gradient says nothing either.
         """
-        target = gather_evidence(batch, self.settings).values[:, 1:]
+        hidden = None
         if critic.reads_trunk:
             assert online is not None
             packing = pack_episodes(batch.mask)
             with torch.no_grad():
                 hidden = packing.unpack(online.unroll(batch, packing))[:, :-1]
-            predicted = critic(batch, hidden)
-        else:
-            predicted = critic(batch)
-        loss = losses.masked_mean((predicted - target).square(), batch.mask)
-        with torch.no_grad():
-            error, known = (target - predicted)[batch.mask], target[batch.mask]
-            spread = known.var(unbiased=False)
-            explained = 1.0 - error.var(unbiased=False) / spread.clamp(min=1e-8)
-            explained = torch.where(spread > 1e-8, explained, 0.0)
+        error, explained = foresight(critic, batch, self.settings, hidden)
+        loss = losses.masked_mean(error, batch.mask)
         return loss, {"critic_loss": loss.detach(), "critic_explained_variance": explained}
 
     def _running_std(self, q: Tensor, batch: TeamBatch) -> float:

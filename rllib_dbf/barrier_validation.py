@@ -11,12 +11,15 @@ from rllib_dbf.correction_config import CORRECTION_DEFAULTS
 from rllib_dbf.expressions import ExpressionError, evaluate
 from rllib_dbf.functional.gradient_scope import SCOPES
 from rllib_dbf.functional.gradients import COMBINATIONS
+from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.corrections import ACTION_CORRECTIONS
 
 _CHOICES = {
     "barrier_deaths": ("new", "cumulative"),
     "barrier_tail": ("zero", "absorbing"),
     "barrier_normaliser": ("transitions", "trajectories", "states", "episodes"),
+    "barrier_critic_data": ("latest", "replayed"),
+    "barrier_critic_target": ("team", "agents"),
     "barrier_weights": ("myopic", "to_go", "control_variate"),
     "barrier_baseline": ("none", "mean", *STATE_BASELINES),
     "gradient_scope": SCOPES,
@@ -64,6 +67,7 @@ def validate_barrier(config: Any) -> None:
         _refuse_acting_on_danger(config)
         return
     _validate_use(config)
+    _validate_critic(config)
     _validate_baseline(config)
     if config.barrier_weights == "control_variate" and (
         config.barrier_deaths != "new" or config.barrier_tail != "zero"
@@ -187,6 +191,30 @@ def _refuse_acting_on_danger(config: Any) -> None:
                 "barrier_estimator='off' nothing foresees them; set barrier_estimator='watch' or "
                 "leave it out"
             )
+
+
+def _validate_critic(config: Any) -> None:
+    """Settings of a critic want one, and to foresee agents one that tells them apart."""
+    estimator, critic = config.barrier_estimator, config.barrier_critic
+    for name in ("barrier_critic_lr", "barrier_critic_data", "barrier_critic_target"):
+        if critic is None and _changed(config, name):
+            users = [n for n, entry in BARRIER_ESTIMATORS.items() if entry.critic]
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} has no effect with barrier_estimator="
+                f"{estimator!r}, which has no critic; leave it out, choose from "
+                f"{', '.join(users)}, or use barrier_baseline='critic'"
+            )
+    tells_apart = [n for n, e in BARRIER_ESTIMATORS.items() if _tells_agents_apart(e.critic)]
+    if config.barrier_critic_target == "agents" and not _tells_agents_apart(critic):
+        raise ValueError(
+            "barrier_critic_target='agents' wants a critic that tells agents apart, but that of "
+            f"barrier_estimator={estimator!r} sees the team as one; set "
+            f"barrier_critic_target='team' or choose from {', '.join(tells_apart)}"
+        )
+
+
+def _tells_agents_apart(critic: str | None) -> bool:
+    return critic is not None and hasattr(BARRIER_CRITICS[critic], "shares")
 
 
 def _validate_baseline(config: Any) -> None:

@@ -34,7 +34,7 @@ LEARNER_METRICS = {
 PART_METRICS = {
     "policy_temperature": 'T of the policy (with `policy_temperature="std"`)',
     "critic_loss": "squared error of the barrier critic, with the estimators that have one",
-    "critic_explained_variance": "share of the barrier's variance that the critic explains",
+    "critic_explained_variance": "share of its target's variance that the barrier critic explains",
     "barrier_multiplier": 'price of a death (estimator "constraint")',
     "correction_loss": 'loss of the action correction (with `action_correction="cbf"`)',
     "ruled_out_fraction": "fraction of the available actions that the correction would overrule",

@@ -41,7 +41,8 @@ class TeamBatch(NamedTuple):
 class TrainBatch(NamedTuple):
     """What one update learns from.
 
-    The two parts never mix: the TD loss sees `replay` only, the barrier `on_policy` only.
+    The two parts never mix: the TD loss sees `replay` only, the barrier `on_policy` only. Networks
+    beside the team's learn from either.
     """
 
     replay: TeamBatch  # sampled uniformly from the episode store

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, critic_of
-from rllib_dbf.barrier_evidence import BarrierSettings
+from rllib_dbf.barrier_evidence import BarrierSettings, gather_evidence, values_of_agents
+from rllib_dbf.barrier_foresight import foresight
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.nets.barrier_critics import BARRIER_CRITICS
 from rllib_dbf.nets.team_network import NetworkShape, TeamNetwork, build_utility
@@ -252,6 +253,49 @@ def test_padding_does_not_change_what_is_foreseen():
         assert torch.equal(figure(changed), figure(data))
 
 
+@pytest.mark.parametrize("deaths", ["new", "cumulative"])
+@pytest.mark.parametrize("tail", ["zero", "absorbing"])
+def test_the_barriers_of_the_agents_add_up_to_that_of_the_team(deaths, tail):
+    data = batch([[0, 2, 0, 1], [0, 0, 1, 0]], lengths=(3, 2))
+    settings = barrier_settings(deaths=deaths, tail=tail)
+    found = values_of_agents(data, settings)
+    torch.testing.assert_close(found.sum(dim=-1), gather_evidence(data, settings).values)
+    # Who leaves without dying has no part in it: there are as many deaths as leave, or none.
+    left = data._replace(deaths=torch.zeros_like(data.deaths))
+    assert (values_of_agents(left, settings) == 0.0).all()
+
+
+@pytest.mark.parametrize("name", ["counterfactual", "trunk"])
+def test_what_a_critic_says_of_agents_learns_from_their_own_deaths(name):
+    judge, data = shape_critic(name), batch(DEATHS)
+    hidden = unrolled(network(), data).detach() if judge.reads_trunk else None
+    inputs = (data,) if hidden is None else (data, hidden)
+    said, rest = judge.shares(*inputs)
+    torch.testing.assert_close(said.sum(dim=-1) + rest, judge(*inputs))
+    assert (said[~data.alive[:, :-1]] == 0.0).all()
+    # One agent of the first episode dies on arrival in s_2; γ_B is a half.
+    own = torch.zeros(data.actions.shape)
+    own[0, :2, 0] = torch.tensor([0.5, 1.0])
+    assert data.alive[0, 1, 0] and not data.alive[0, 2, 0]
+    living = data.alive[:, :-1] & data.mask.unsqueeze(-1)
+    of_agents = torch.where(living, said - own, 0.0).square().sum(dim=-1)
+    of_team = (said.sum(dim=-1) + rest - own.sum(dim=-1)).square() * data.mask
+    settings = barrier_settings(estimator="watch", critic_target="agents")
+    error = foresight(judge, data, settings, hidden).error
+    torch.testing.assert_close(error, of_agents + of_team)
+
+    def moved(loss, part):
+        parameters = list(part.parameters())
+        return torch.autograd.grad(loss.sum(), parameters, retain_graph=True, allow_unused=True)
+
+    # The state takes what the agents leave, and they do not hear of it.
+    for found, wanted in zip(
+        moved(error, judge.agents), moved(of_agents, judge.agents), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+    assert largest(moved(error, judge.state)) > 0.0
+
+
 def bandit(arms, generator):
     """One step, one agent; arm 0 of three kills."""
     rows = len(arms)
@@ -272,17 +316,22 @@ def bandit(arms, generator):
 
 
 @pytest.mark.parametrize(
-    ("estimator", "baseline"),
-    [(e, "mean") for e in ("score", "critic", "gumbel", "zero", "shuffled")]
-    + [("score", "critic"), ("score", "best")],
+    ("estimator", "baseline", "target"),
+    [(e, "mean", "team") for e in ("score", "critic", "gumbel", "zero", "shuffled")]
+    + [("score", "critic", "team"), ("score", "best", "team")]
+    + [("critic", "mean", "agents"), ("score", "critic", "agents")],
 )
-def test_on_a_bandit_every_estimator_shuns_the_deadly_arm_and_no_control_does(estimator, baseline):
+def test_on_a_bandit_every_estimator_shuns_the_deadly_arm_and_no_control_does(
+    estimator, baseline, target
+):
     torch.manual_seed(0)
     shape, generator = NetworkShape(1, 3, O, S), torch.Generator().manual_seed(0)
     utility = build_utility(shape, hidden_dim=8)
     net = TeamNetwork(utility, torch.nn.Identity())
     # The gate is open for all: with one step per episode, those with a death look alike.
-    settings = barrier_settings(estimator=estimator, baseline=baseline, omega=-1.0)
+    settings = barrier_settings(
+        estimator=estimator, baseline=baseline, omega=-1.0, critic_target=target
+    )
     term = BarrierTerm(settings, generator)
     name = critic_of(estimator, baseline)
     judge = name and BARRIER_CRITICS[name](shape, 16)

@@ -35,6 +35,12 @@ IMPOSSIBLE = [
     ({"gradient_scope": "mixer"}, "choose from shared, all, per_layer"),
     ({"barrier_estimator": "critic", "barrier_weights": "to_go"}, "choose from score, zero"),
     ({"barrier_critic_lr": 0.1}, "choose from critic, gumbel, shaping"),
+    ({"barrier_critic_data": "replayed"}, "score', which has no critic; leave it out"),
+    ({"barrier_estimator": "critic", "barrier_critic_data": "old"}, "choose from latest, replayed"),
+    (
+        {"barrier_estimator": "gumbel", "barrier_critic_target": "agents"},
+        "sees the team as one; set barrier_critic_target='team' or choose from critic, predict",
+    ),
     ({"barrier_penalty": 0.1}, "choose from penalty, shaping"),
     (
         {"barrier_estimator": "penalty", "gradient_combination": "pcgrad"},

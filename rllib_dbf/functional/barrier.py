@@ -19,6 +19,7 @@ __all__ = [
     "barrier_loss",
     "barrier_values",
     "control_variate_weights",
+    "deaths_of_agents",
     "deaths_total",
     "discounted_to_go",
     "joint_policy",
@@ -103,6 +104,19 @@ def deaths_total(
 ) -> Float[Tensor, " B"]:
     """V_B(τ): how many agents died in each episode."""
     return torch.where(state_mask, deaths, 0.0).sum(dim=1)
+
+
+def deaths_of_agents(
+    deaths: Float[Tensor, "B T1"], alive: Bool[Tensor, "B T1 N"]
+) -> Float[Tensor, "B T1 N"]:
+    """Who died on arrival in each state: the deaths, shared by those who left the team there.
+
+    Exact but where some die and others arrive at their goal in the same step, which `alive` does
+    not tell apart: there each of them has a part of a death.
+    """
+    left = torch.zeros_like(alive)
+    left[:, 1:] = alive[:, :-1] & ~alive[:, 1:]
+    return left * (deaths / left.sum(dim=-1).clamp(min=1)).unsqueeze(-1)
 
 
 def omega_gate(total: Float[Tensor, " B"], omega: float) -> Bool[Tensor, " B"]:

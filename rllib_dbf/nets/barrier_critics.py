@@ -2,10 +2,11 @@
 
 Deaths alone say what B was. A critic says what it would have been under other actions, and so
 gives eq. 5 of the DBF paper a gradient without a sample. Each is regressed on the barrier values
-of on-policy episodes, with its own optimiser.
+of episodes (`barrier_foresight`), with its own optimiser.
 
-`reads_trunk` tells a critic that sees the utility network's hidden states, [B, T, N, H], from one
-that looks at the episodes itself.
+A critic with `shares` tells what it says of each agent, 0 for the dead, from what it says of the
+state. `reads_trunk` tells a critic that sees the utility network's hidden states, [B, T, N, H],
+from one that looks at the episodes itself.
 """
 
 from __future__ import annotations
@@ -53,24 +54,30 @@ class CounterfactualCritic(nn.Module):
         )
         self.state = _value_of(shape.state_dim, hidden_dim)
 
-    def parts(
+    def _parts(
         self, batch: TeamBatch
     ) -> tuple[Float[Tensor, "B T N A"], Float[Tensor, "B T N"], Float[Tensor, "B T"]]:
-        """b_i of every action, b_i of the action taken (0 for the dead), and their team sum."""
+        """b_i of every action, b_i of the action taken, and b_0."""
         packing = pack_episodes(batch.mask)
         hidden = TeamNetwork(self.agents, self.state).unroll(batch, packing)
         every = packing.unpack(self.agents.head.acting_mean(hidden))[:, :-1]
         taken = every.gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
         taken = taken * batch.alive[:, :-1]
-        return every, taken, taken.sum(dim=-1) + self.state(batch.state[:, :-1]).squeeze(-1)
+        return every, taken, self.state(batch.state[:, :-1]).squeeze(-1)
+
+    def shares(self, batch: TeamBatch) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B T"]]:
+        """b_i of the actions taken, and b_0."""
+        return self._parts(batch)[1:]
 
     def forward(self, batch: TeamBatch) -> Float[Tensor, "B T"]:
         """B(s_{t+1}) under the actions taken."""
-        return self.parts(batch)[2]
+        taken, rest = self.shares(batch)
+        return taken.sum(dim=-1) + rest
 
     def counterfactuals(self, batch: TeamBatch) -> Float[Tensor, "B T N A"]:
         """B(s_{t+1}) if agent i alone had played u instead of what it played."""
-        every, taken, total = self.parts(batch)
+        every, taken, rest = self._parts(batch)
+        total = taken.sum(dim=-1) + rest
         return total[:, :, None, None] - taken.unsqueeze(-1) + every
 
 
@@ -133,11 +140,17 @@ class TrunkCritic(nn.Module):
         """b_i of every action; only differences between the actions of an agent mean anything."""
         return self.agents(hidden)
 
+    def shares(
+        self, batch: TeamBatch, hidden: Float[Tensor, "B T N H"]
+    ) -> tuple[Float[Tensor, "B T N"], Float[Tensor, "B T"]]:
+        """b_i of the actions taken, and b_0."""
+        taken = self.danger(hidden).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
+        return taken * batch.alive[:, :-1], self.state(batch.state[:, :-1]).squeeze(-1)
+
     def forward(self, batch: TeamBatch, hidden: Float[Tensor, "B T N H"]) -> Float[Tensor, "B T"]:
         """B(s_{t+1}) under the actions taken."""
-        taken = self.danger(hidden).gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
-        taken = (taken * batch.alive[:, :-1]).sum(dim=-1)
-        return taken + self.state(batch.state[:, :-1]).squeeze(-1)
+        taken, rest = self.shares(batch, hidden)
+        return taken.sum(dim=-1) + rest
 
 
 @BARRIER_CRITICS.register("state")

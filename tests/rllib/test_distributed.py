@@ -66,8 +66,13 @@ def test_a_killed_runner_comes_back_and_training_goes_on():
         {"gradient_combination": "sum", "action_correction": "cbf"},
         {"gradient_combination": "pcgrad", "barrier_estimator": "critic"},
         {"gradient_combination": "pcgrad_one_way", "barrier_estimator": "gumbel"},
+        {
+            "barrier_estimator": "critic",
+            "barrier_critic_data": "replayed",
+            "barrier_critic_target": "agents",
+        },
     ],
-    ids=["score_cbf", "critic", "gumbel"],
+    ids=["score_cbf", "critic", "gumbel", "critic_of_agents"],
 )
 def test_two_learners_take_the_step_that_one_would(parts):
     """Sharded over two learners, the combined gradient is that of the whole batch.
