@@ -25,6 +25,11 @@ CASES: dict[str, dict] = {
     "cbf-targets": {"correction_in_targets": True},
     "dbf-averaged": {"gradient_combination": "pcgrad", "conflict_decay": 0.9},
     "dbf-critic": {"barrier_estimator": "critic", "input_layer": "hypernet"},
+    "dbf-agents": {
+        "barrier_estimator": "critic",
+        "barrier_critic_target": "agents",
+        "barrier_critic_data": "replayed",
+    },
     "dbf-gumbel": {"barrier_estimator": "gumbel", "gradient_scope": "per_layer"},
     "dbf-watch": {"barrier_estimator": "watch", "exploration_temperature": 0.1},
     "dbf-constraint": {"barrier_estimator": "constraint"},
