@@ -174,12 +174,11 @@ class Sampler:
 
     def _record(self, step: TeamStep, actions: ndarray, prob: ndarray) -> None:
         at = (self._rows, self._t)
-        self._record_state(step, at)
+        self._record_state(step, at, slice(None))
         self._actions[at] = actions
         self._prob[at] = prob
 
-    def _record_state(self, step: TeamStep, at: tuple[ndarray, ndarray]) -> None:
-        rows = at[0]
+    def _record_state(self, step: TeamStep, at: tuple[ndarray, ndarray], rows: Any) -> None:
         self._obs[at] = step.obs[rows]
         self._states[at] = step.state[rows]
         self._avail[at] = step.avail[rows]
@@ -187,7 +186,7 @@ class Sampler:
         self._deaths[at] = step.new_deaths[rows]
 
     def _finish(self, step: TeamStep, ended: ndarray) -> None:
-        self._record_state(step, (ended, self._t[ended]))
+        self._record_state(step, (ended, self._t[ended]), ended)
         for b in ended.tolist():
             if step.outcome[b] == OUTCOMES[CRASH]:
                 self._lose(int(self._seed[b]))
@@ -218,8 +217,9 @@ class Sampler:
             self._upcoming.appendleft(seed)
 
     def _count_illegal(self, b: int, steps: slice) -> int:
-        chosen = self._actions[b, steps, :, None].astype(np.int64)
-        return int((~np.take_along_axis(self._avail[b, steps], chosen, axis=-1)).sum())
+        chosen = self._actions[b, steps].ravel()
+        avail = self._avail[b, steps].reshape(len(chosen), -1)
+        return len(chosen) - int(np.count_nonzero(avail[np.arange(len(chosen)), chosen]))
 
     def _restart(self, mask: Bool[ndarray, " B"]) -> TeamStep:
         """Begin new episodes where `mask` is True."""

@@ -58,6 +58,7 @@ def jobs(envs: list[str], ray: bool, results: Path, limit: float) -> dict[str, J
     """The checks by subject, in the order in which they are shown."""
     from rllib_dbf.cli.checkups import (
         cluster,
+        compiled,
         environments,
         extras,
         gpu,
@@ -72,6 +73,7 @@ def jobs(envs: list[str], ray: bool, results: Path, limit: float) -> dict[str, J
         "versions": versions.check_versions,
         "machine": partial(machine.check_machine, results),
         "gpu": lambda: [gpu.check_gpus(limit)],
+        "compiled layers": lambda: [compiled.check_compiled(limit)],
     }
     for env in tried:
         found[env] = partial(lambda name: [environments.check_env(name, limit, bool(envs))], env)

@@ -6,7 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.unrolling import greedy_quantiles
+from rllib_dbf.nets.compiled.acting import CompiledStep, InputWeights
+from rllib_dbf.nets.gru import GRUWeights
+from rllib_dbf.nets.input_layers import FactoredHypernetInput, LinearInput
+from rllib_dbf.nets.unrolling import greedy_quantiles, has_compiled_steps, hypernet_weights
 from rllib_dbf.nets.utility import Memory, RecurrentUtility
 
 
@@ -39,6 +42,9 @@ class Actor:
     ) -> tuple[Float[Tensor, "B N H"], Memory]:
         """The hidden states after seeing a state of B environments, and the memory of it."""
         self._follow_weights()
+        if self._compiled is not None:
+            found = Memory(*self._compiled(obs, last_actions, avail, *memory))
+            return found.hidden.view(*avail.shape[:2], -1), found
         utility, gru = self.utility, self.utility.gru
         x = utility.input_layer.prepare(utility.inputs(obs, last_actions).flatten(0, 1))
         if utility.uses_quantiles:
@@ -62,7 +68,28 @@ class Actor:
             return
         utility = self.utility
         self._mean = utility.head.acting_function()
-        if utility.uses_quantiles:
+        self._compiled = _compiled(utility)
+        if utility.uses_quantiles and self._compiled is None:
             self._finish = utility.input_layer.side_by_side([utility.input_layer])
             self._greedy = greedy_quantiles([utility])
         self._made_of = made_of
+
+
+def _compiled(utility: RecurrentUtility) -> CompiledStep | None:
+    """The compiled step of a network by its weights of now, if there is one for it."""
+    layer, inputs = utility.input_layer, utility.inputs
+    if not has_compiled_steps(utility, utility.initial_memory(0)):
+        return None
+    hypernet = None
+    if isinstance(layer, FactoredHypernetInput):
+        weight = torch.relu(layer.bases)
+        bias, hypernet = weight.new_zeros(len(weight)), hypernet_weights(utility)
+    elif isinstance(layer, LinearInput):
+        weight, bias = layer.linear.weight, layer.linear.bias
+    else:
+        return None
+    n_agents, n_actions = len(inputs.agent_ids), len(inputs.action_numbers)
+    extra = n_actions * inputs.use_last_action, n_agents * inputs.use_agent_id
+    parts = (weight.shape[1] - sum(extra), *extra)
+    weights = InputWeights.of(weight, bias, parts)
+    return CompiledStep(weights, n_agents, GRUWeights.of(utility.gru), hypernet)

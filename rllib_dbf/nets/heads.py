@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rllib_dbf.nets.compiled.layers import Linear, cosines
 from rllib_dbf.registry import Registry
 
 HEADS: Registry = Registry("head")
@@ -120,7 +120,7 @@ class ImplicitQuantileHead(nn.Module):
         n_acting_quantiles: int = 32,
     ) -> None:
         super().__init__()
-        self.phi = nn.Linear(n_cosines, hidden_dim)
+        self.phi = Linear(n_cosines, hidden_dim)
         self.out = nn.Linear(hidden_dim, n_actions)
         self.register_buffer("harmonics", torch.arange(n_cosines).float(), persistent=False)
         cosines = self._cosines(midpoints(n_acting_quantiles))
@@ -131,8 +131,7 @@ class ImplicitQuantileHead(nn.Module):
         return F.relu(self.phi(self._cosines(tau.detach())))
 
     def _cosines(self, tau: Tensor) -> Tensor:
-        # Not harmonics times π in a buffer: rounded to float32, it would cap float64 at 1e-8.
-        return torch.cos((math.pi * tau).unsqueeze(-1) * self.harmonics)
+        return cosines(tau, self.harmonics)
 
     def mean(
         self,

@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.nets.compiled.gru import CompiledTrace, HypernetWeights
+from rllib_dbf.nets.compiled.library import fits
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
+from rllib_dbf.nets.input_layers import FactoredHypernetInput
 
 if TYPE_CHECKING:
     from rllib_dbf.nets.utility import Memory, RecurrentUtility
@@ -45,10 +48,17 @@ def unroll_together(
     with torch.no_grad():
         prepared += [other.input_layer.prepare(x) for other in utilities[1:]]
     weights = [GRUWeights.of(utility.gru) for utility in utilities]
-    trace = GRUTrace(weights, memory.hidden, rows)
     learns = torch.is_grad_enabled()
+    if has_compiled_steps(first, memory):
+        trace = CompiledTrace(weights, memory.hidden, rows, learns)
+    else:
+        trace = GRUTrace(weights, memory.hidden, rows)
     if first.uses_quantiles:
-        entering = _replay(utilities, trace, prepared, avail.flatten(0, 1), memory)
+        if isinstance(trace, CompiledTrace):
+            nets = [hypernet_weights(utility) for utility in utilities]
+            entering = trace.run_hypernets(nets, prepared, avail.flatten(0, 1), memory.quantiles)
+        else:
+            entering = _replay(utilities, trace, prepared, avail.flatten(0, 1), memory)
         inputs = F.relu(first.input_layer.finish(prepared[0], entering)) if learns else None
     else:
         read = [F.relu(x) for x in prepared]
@@ -58,6 +68,36 @@ def unroll_together(
     if learns and inputs is not None:
         hidden[0] = trace.differentiable(inputs, memory.hidden, weights[0])
     return [states.unflatten(0, (-1, agents)) for states in hidden]
+
+
+def has_compiled_steps(utility: RecurrentUtility, memory: Memory) -> bool:
+    """Whether there is compiled code for a network's steps."""
+    if not utility.uses_quantiles:
+        return fits(utility.hidden_dim, like=memory.hidden)
+    layer = utility.input_layer
+    if not isinstance(layer, FactoredHypernetInput):
+        return False
+    sizes = utility.hidden_dim, utility.n_memory_quantiles, layer.coefficients[0].out_features
+    return fits(*sizes, like=memory.hidden)
+
+
+@torch.no_grad()
+def hypernet_weights(utility: RecurrentUtility) -> HypernetWeights:
+    """What compiled code needs of an input layer that reads quantiles, and of the head."""
+    layer, head = utility.input_layer, utility.head
+    first, second = layer.coefficients[0], layer.coefficients[2]
+    phi = head.embed(utility.memory_tau)
+    return HypernetWeights(
+        first=first.weight,
+        first_bias=first.bias,
+        second=second.weight,
+        second_bias=second.bias,
+        bias=layer.bias,
+        mean=head.out.weight * phi.mean(dim=0),
+        out=head.out.weight,
+        out_bias=head.out.bias,
+        phi=phi,
+    )
 
 
 @torch.no_grad()

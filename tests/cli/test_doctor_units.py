@@ -228,6 +228,34 @@ def test_gpus_are_no_use_without_cuda(case, monkeypatch):
     assert finding.status == status and words in finding.detail
 
 
+COMPILED = {
+    "built": ({"found": True, "reason": "built with cc"}, "ok", ""),
+    "no compiler": ({"found": False, "reason": "no C compiler"}, "warning", "apt install gcc"),
+    "off": ({"found": False, "reason": "switched off by X=0"}, "warning", "unset"),
+    "odd": ({"error": "RLLIB_DBF_COMPILED='no' is neither"}, "broken", "set it to 0 or 1"),
+}
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_what_becomes_of_the_compiled_layers_is_told(case, monkeypatch):
+    from rllib_dbf.cli.checkups import compiled
+    from rllib_dbf.cli.checkups.child import Answer
+
+    told, status, words = COMPILED[case]
+    monkeypatch.setattr(compiled, "ask", lambda *_: Answer([told], "", ""))
+    finding = compiled.check_compiled(10.0)
+    assert finding.status == status and words in finding.remedy
+    assert next(iter(reversed(told.values()))) in finding.detail
+
+
+def test_a_switch_of_another_value_reaches_the_doctor(monkeypatch):
+    from rllib_dbf.cli.checkups import compiled
+
+    monkeypatch.setenv("RLLIB_DBF_COMPILED", "no")
+    finding = compiled.check_compiled(60.0)
+    assert finding.status == "broken" and "'no' is neither 0" in finding.detail
+
+
 def test_a_check_that_fails_itself_takes_no_other_along():
     from rllib_dbf.cli.checkups.finding import Finding
     from rllib_dbf.cli.doctor import run

@@ -42,7 +42,7 @@ def test_only_some_find_the_best_of_a_game_that_is_not_monotone(preset: str, fin
     spec = TeamSpec(2, 3, 1, 1, 1, 0, reports_deaths=False, has_win=False)
     team = Team(preset, spec, **({"hidden_dim": 4} if preset == "qtran_base" else {}))
     # QPLEX's λ has to outgrow advantages that shrink; an Adam that starts afresh helps it along.
-    for steps in {"qplex": [300] * 4, "qplex_qatten": [1_200]}.get(preset, [600]):
+    for steps in {"qplex": [150] * 8, "qplex_qatten": [1_200]}.get(preset, [600]):
         team.train(game(), steps, lr=1e-2 if preset == "qtran_base" else 3e-3)
     played = team.greedy(game())[0]
     assert (played == [0, 0]) is finds

@@ -17,6 +17,7 @@ import torch
 import rllib_dbf.registration
 from benchmarks.probes.team import train_batch
 from rllib_dbf.presets import PRESETS
+from tests.pytorch_alone import pytorch_alone
 from tests.rllib.another_device import DEVICE, DevicesMixedError, learner_elsewhere
 from tests.rllib.small import small, weights
 
@@ -40,7 +41,15 @@ CHECKPOINT = "dbf-critic"
 
 
 def trained(case: str, updates: int = 2):
-    """A small training of a case after so many updates, the last of which renews the target."""
+    """A small training of a case after so many updates, the last of which renews the target.
+
+    The processor's own layers would round differently: their tests are in nets/test_compiled.py.
+    """
+    with pytorch_alone():
+        return _trained(case, updates)
+
+
+def _trained(case: str, updates: int):
     algo = small(case.partition("-")[0], hidden_dim=16, **CASES[case]).build_algo()
     while len(algo.replay) < 16:
         algo.replay.add(algo._prepare()())

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rllib_dbf.nets.compiled.layers import Linear
 from rllib_dbf.nets.mixers.sizes import MixerSizes, mlp, require_expected
 from rllib_dbf.team import Utilities
 
@@ -38,7 +39,7 @@ class QMix(nn.Module):
         self.n_agents, self.embed_dim = sizes.n_agents, sizes.embed_dim
         self.hyper_w1 = mlp(state_dim, hypernet_dim, self.n_agents * self.embed_dim, layers)
         self.hyper_w2 = mlp(state_dim, hypernet_dim, self.embed_dim, layers)
-        self.hyper_b1 = nn.Linear(state_dim, self.embed_dim)
+        self.hyper_b1 = Linear(state_dim, self.embed_dim)
         self.value = mlp(state_dim, self.embed_dim, 1)
 
     def forward(

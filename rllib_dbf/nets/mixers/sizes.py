@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rllib_dbf.nets.compiled.layers import Linear
 from rllib_dbf.team import Utilities
 
 
@@ -31,9 +32,9 @@ def mlp(in_dim: int, width: int, out_dim: int, layers: int = 2, bias: bool = Tru
     """Linear layers with ReLU between them; `bias` is that of the last one."""
     steps: list[nn.Module] = []
     for _ in range(layers - 1):
-        steps += [nn.Linear(in_dim, width), nn.ReLU()]
+        steps += [Linear(in_dim, width), nn.ReLU()]
         in_dim = width
-    last = nn.Linear(in_dim, out_dim, bias=bias)
+    last = Linear(in_dim, out_dim, bias=bias)
     return nn.Sequential(*steps, last) if steps else last
 
 

@@ -1,0 +1,84 @@
+"""Single steps of a recurrent utility network in compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import Structure, byref
+from typing import Any, NamedTuple
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights, fields
+from rllib_dbf.nets.compiled.library import Call
+from rllib_dbf.nets.gru import GRUWeights
+
+
+class _Inputs(Structure):
+    _fields_ = fields("obs agents wide", "obs_weight action_weight agent_weight bias")
+
+
+class InputWeights(NamedTuple):
+    """What an input layer makes of an observation, an action and an agent, which are added up."""
+
+    obs: Float[Tensor, "W O"]
+    action: Float[Tensor, "W A"] | None
+    agent: Float[Tensor, "W N"] | None
+    bias: Float[Tensor, " W"]
+
+    @classmethod
+    def of(
+        cls, weight: Float[Tensor, "W I"], bias: Float[Tensor, " W"], parts: Sequence[int]
+    ) -> InputWeights:
+        """The columns of one weight: of the observation, of the actions, of the agents.
+
+        Args:
+            weight: Of the whole input.
+            bias: Of the layer.
+            parts: Entries of the observation, of the last action and of the agent; 0 for none.
+        """
+        obs, action, agent = (part if part.shape[1] else None for part in weight.split(parts, 1))
+        assert obs is not None
+        return cls(obs, action, agent, bias)
+
+
+class CompiledStep:
+    """Input layer, GRU and remembered quantiles of one network, by the weights it was made of.
+
+    Args:
+        inputs: Of the input layer.
+        n_agents: Row i belongs to agent i modulo this.
+        gru: Of the recurrent layer.
+        hypernet: Of an input layer that reads quantiles.
+    """
+
+    def __init__(
+        self,
+        inputs: InputWeights,
+        n_agents: int,
+        gru: GRUWeights,
+        hypernet: HypernetWeights | None,
+    ) -> None:
+        self._call = Call()  # keeps the arrays
+        width, obs = inputs.obs.shape
+        arrays = [part if part is None else part.detach().t() for part in inputs[:3]]
+        pointers = map(self._call.pointer, (*arrays, inputs.bias.detach()))
+        self._inputs = _Inputs(obs, n_agents, width, *pointers)
+        self._gru = Gru.of(self._call, gru)
+        self._hypernet: Any = hypernet and Hypernet.of(self._call, hypernet)
+
+    def __call__(
+        self,
+        obs: Float[Tensor, "B N O"],
+        last_actions: Int[Tensor, "B N"],
+        avail: Bool[Tensor, "B N A"],
+        hidden: Float[Tensor, "R H"],
+        quantiles: Float[Tensor, "R M"],
+    ) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R M"]]:
+        """New states and remembered quantiles; without a hypernetwork these stay."""
+        call, states, net = Call(), hidden.new_empty(hidden.shape), self._hypernet
+        remembered = quantiles if net is None else quantiles.new_empty(quantiles.shape)
+        parts = byref(self._inputs), byref(self._gru), None if net is None else byref(net)
+        before = obs, last_actions, avail, hidden, quantiles
+        call("act", len(hidden), *parts, *before, states, remembered)
+        return states, remembered

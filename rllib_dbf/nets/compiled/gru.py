@@ -1,0 +1,230 @@
+"""GRUs over whole episodes in compiled code; same numbers as `GRUTrace` but for rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_int64, c_void_p
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rllib_dbf.nets.compiled.library import LANES, Call
+from rllib_dbf.nets.gru import GRUWeights
+
+
+def fields(numbers: str, arrays: str) -> list[tuple[str, Any]]:
+    """Of a C structure: names of whole numbers, and after them of arrays."""
+    whole, pointers = ((name, c_int64) for name in numbers.split()), arrays.split()
+    return [*whole, *((name, c_void_p) for name in pointers)]
+
+
+class _Walk(Structure):
+    _fields_ = [("steps", c_int64), ("nets", c_int64), ("counts", POINTER(c_int64))]
+
+
+class _Trace(Structure):
+    _fields_ = fields("", "states gates recurrent_new")
+
+
+class _Backward(Structure):
+    _fields_ = fields(
+        "",
+        "weight recurrent inputs hidden grad grad_gates grad_new grad_inputs grad_hidden "
+        "grad_weight grad_recurrent grad_bias grad_recurrent_bias",
+    )
+
+
+class Gru(Structure):
+    """A GRU as the C functions read it."""
+
+    _fields_ = fields("hidden", "input recurrent bias new_bias")
+
+    @classmethod
+    def of(cls, call: Call, weights: GRUWeights) -> Gru:
+        """The weights of now."""
+        size = weights.recurrent.shape[1]
+        bias = weights.input_bias.detach().clone()
+        bias[: 2 * size] += weights.recurrent_bias.detach()[: 2 * size]
+        new_bias = weights.recurrent_bias.detach()[2 * size :]
+        arrays = weights.input.detach().t(), weights.recurrent.detach().t(), bias, new_bias
+        return cls(size, *map(call.pointer, arrays))
+
+
+class HypernetWeights(NamedTuple):
+    """What a factored hypernetwork's layer and the quantiles that it reads are made of.
+
+    M quantiles, F features, C bases, A actions; `mean` gives expected utilities of hidden states.
+    """
+
+    first: Float[Tensor, "F M"]
+    first_bias: Float[Tensor, " F"]
+    second: Float[Tensor, "C F"]
+    second_bias: Float[Tensor, " C"]
+    bias: Float[Tensor, " H"]
+    mean: Float[Tensor, "A H"]
+    out: Float[Tensor, "A H"]
+    out_bias: Float[Tensor, " A"]
+    phi: Float[Tensor, "M H"]
+
+
+class Hypernet(Structure):
+    """Such a layer as the C functions read it."""
+
+    _fields_ = fields(
+        "quantiles features bases actions padded_actions",
+        "first first_bias second second_bias bias mean mean_bias out out_bias phi",
+    )
+
+    @classmethod
+    def of(cls, call: Call, weights: HypernetWeights) -> Hypernet:
+        """The weights of now."""
+        net = HypernetWeights(*(weight.detach() for weight in weights))
+        features, quantiles = net.first.shape
+        actions = len(net.out_bias)
+        missing = -actions % LANES
+        mean = F.pad(net.mean, (0, 0, 0, missing)).t()
+        mean_bias = F.pad(net.out_bias, (0, missing))
+        sizes = quantiles, features, len(net.second), actions, actions + missing
+        first = net.first.t(), net.first_bias, net.second, net.second_bias, net.bias
+        head = mean, mean_bias, net.out, net.out_bias, net.phi.t()
+        return cls(*sizes, *map(call.pointer, first + head))
+
+
+class CompiledTrace:
+    """The steps of V alike GRUs over the same rows; see `GRUTrace`, which takes them in PyTorch.
+
+    Args:
+        weights: One per network.
+        hidden: State before the first step, the same for all networks.
+        counts: Rows at each step; never more than at the step before.
+        learns: Keep what a backward pass through the first network needs.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[GRUWeights],
+        hidden: Float[Tensor, "R H"],
+        counts: Sequence[int],
+        learns: bool,
+    ) -> None:
+        self.hidden, self._weights = hidden.detach(), weights
+        self._counts = (c_int64 * len(counts))(*counts)
+        self._walk = _Walk(len(counts), len(weights), self._counts)
+        rows, size = sum(counts), hidden.shape[1]
+        self.states = hidden.new_empty(len(weights), rows, size)
+        self._gates = hidden.new_empty(rows, 3 * size) if learns else None
+        self._recurrent_new = hidden.new_empty(rows, size) if learns else None
+
+    @torch.no_grad()
+    def run(self, inputs: Sequence[Float[Tensor, "P H"]]) -> None:
+        """All steps, given what each network reads at all of them."""
+        call = Call()
+        read = _pointers(call, inputs)
+        grus, traces = self._grus(call), self._traces(call)
+        walk, threads = byref(self._walk), torch.get_num_threads()
+        call("gru_walk", walk, grus, read, self.hidden, traces, threads)
+
+    @torch.no_grad()
+    def run_hypernets(
+        self,
+        nets: Sequence[HypernetWeights],
+        prepared: Sequence[Float[Tensor, "P CH"]],
+        avail: Bool[Tensor, "P A"],
+        quantiles: Float[Tensor, "R M"],
+    ) -> Float[Tensor, "P M"]:
+        """All steps behind input layers that read the greedy action's quantiles.
+
+        Args:
+            nets: Layers and heads, one per network.
+            prepared: What each layer makes of the inputs alone.
+            avail: Available actions.
+            quantiles: Those remembered before the first step.
+
+        Returns:
+            The first network's quantiles on entering each step.
+        """
+        call = Call()
+        entering = [quantiles.new_empty(len(avail), quantiles.shape[1]) for _ in nets]
+        for each in entering:
+            each[: len(quantiles)] = quantiles
+        hypernets = (Hypernet * len(nets))(*(Hypernet.of(call, net) for net in nets))
+        read, remembered = _pointers(call, prepared), _pointers(call, entering)
+        grus, traces = self._grus(call), self._traces(call)
+        arrays = hypernets, read, avail, self.hidden, remembered, traces
+        call("hypernet_walk", byref(self._walk), grus, *arrays, torch.get_num_threads())
+        return entering[0]
+
+    def _grus(self, call: Call) -> Any:
+        return (Gru * len(self._weights))(*(Gru.of(call, each) for each in self._weights))
+
+    def _traces(self, call: Call) -> Any:
+        made = [_Trace(call.pointer(states), None, None) for states in self.states]
+        made[0] = self._first_trace(call)
+        return (_Trace * len(made))(*made)
+
+    def _first_trace(self, call: Call) -> _Trace:
+        return _Trace(*map(call.pointer, (self.states[0], self._gates, self._recurrent_new)))
+
+    def differentiable(
+        self, inputs: Float[Tensor, "P H"], hidden: Float[Tensor, "R H"], weights: GRUWeights
+    ) -> Float[Tensor, "P H"]:
+        """The first network's states, with gradients to what they were made of."""
+        return _CompiledSequence.apply(inputs, hidden, *weights, self)  # pyright: ignore
+
+    def gradients(
+        self,
+        inputs: Float[Tensor, "P H"],
+        hidden: Float[Tensor, "R H"],
+        weight: Float[Tensor, "G H"],
+        recurrent_weight: Float[Tensor, "G H"],
+        grad: Float[Tensor, "P H"],
+        wants_inputs: bool,
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of inputs, first states, weights and biases, given those of all states."""
+        call, rows, size = Call(), *inputs.shape
+        empty = inputs.new_empty
+        found = (
+            empty(rows, size) if wants_inputs else None,
+            torch.empty_like(self.hidden),
+            empty(3 * size, size),
+            empty(3 * size, size),
+            empty(3 * size),
+            empty(3 * size),
+        )
+        room = empty(rows, 3 * size), empty(rows, size)
+        arrays = weight, recurrent_weight, inputs, hidden, grad, *room, *found
+        backward = _Backward(*map(call.pointer, arrays))
+        trace, threads = byref(self._first_trace(call)), torch.get_num_threads()
+        call("gru_backward", byref(self._walk), size, trace, byref(backward), threads)
+        return found
+
+
+class _CompiledSequence(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        hidden: Tensor,
+        weight: Tensor,
+        recurrent_weight: Tensor,
+        bias: Tensor,
+        recurrent_bias: Tensor,
+        trace: CompiledTrace,
+    ) -> Tensor:
+        ctx.save_for_backward(inputs, hidden, weight, recurrent_weight)
+        ctx.trace = trace
+        return trace.states[0]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        wants = ctx.needs_input_grad[0]
+        found = ctx.trace.gradients(*ctx.saved_tensors, grad_outputs[0], wants)
+        return (*found, None)
+
+
+def _pointers(call: Call, tensors: Sequence[Tensor]) -> Any:
+    return (c_void_p * len(tensors))(*(call.pointer(tensor.detach()) for tensor in tensors))

@@ -1,0 +1,244 @@
+"""Compiled layers against PyTorch's, which other tests compare with the definitions."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rllib_dbf.nets.acting import Actor
+from rllib_dbf.nets.compiled import layers, library
+from rllib_dbf.nets.compiled.gru import CompiledTrace
+from rllib_dbf.nets.gru import GRUTrace, GRUWeights
+from rllib_dbf.nets.unrolling import has_compiled_steps, unroll_together
+from rllib_dbf.nets.utility import Memory, RecurrentUtility
+from tests.pytorch_alone import pytorch_alone
+
+# There is none on the PATH of some small images; PyTorch then does the work, as other tests show.
+pytestmark = pytest.mark.skipif(
+    library.library().functions is None, reason=f"nothing to test: {library.library().reason}"
+)
+
+N, A, OBS = 3, 7, 11
+COUNTS = [37, 37, 29, 8, 1]  # times N agents: more rows than one block has, and rests of all sizes
+KINDS = {
+    "linear": {},
+    "hypernet": {"head": "iqn", "input_layer": "hypernet_factored"},
+    "pair": {"head": "iqn_pair", "input_layer": "hypernet_factored"},
+}
+
+
+@contextlib.contextmanager
+def threads(n: int):
+    """PyTorch's threads in here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    yield
+    torch.set_num_threads(before)
+
+
+def close(actual, expected) -> None:
+    torch.testing.assert_close(actual, expected, rtol=2e-5, atol=2e-5)
+
+
+def utility(kind: str, hidden_dim: int = 48, seed: int = 1) -> RecurrentUtility:
+    torch.manual_seed(seed)
+    sizes = {"n_cosines": 16, "n_memory_quantiles": 16, "hypernet_dim": 16, "n_bases": 3}
+    return RecurrentUtility(OBS, N, A, hidden_dim, **KINDS[kind], **sizes)
+
+
+def seen(states: int = sum(COUNTS)) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(2)
+    obs = torch.randn(states, N, OBS, generator=generator)
+    last = torch.randint(-1, A, (states, N), generator=generator)
+    avail = torch.rand(states, N, A, generator=generator) < 0.5
+    avail[..., 3] = True
+    return obs, last, avail
+
+
+def unrolled(kind: str, hidden_dim: int = 48) -> list[torch.Tensor]:
+    """States of a network and its target, and gradients of all that made the former."""
+    online, target = utility(kind, hidden_dim), utility(kind, hidden_dim, seed=3)
+    rows = COUNTS[0] * N
+    memory = Memory(*(torch.randn_like(m) for m in online.initial_memory(rows)))
+    memory.hidden.requires_grad_()
+    states = unroll_together([online, target], *seen(), COUNTS, memory)
+    loss = (states[0] * torch.linspace(-1, 1, hidden_dim)).square().mean()
+    made_of = [memory.hidden, *online.input_layer.parameters(), *online.gru.parameters()]
+    return [*(s.detach() for s in states), *torch.autograd.grad(loss, made_of)]
+
+
+@pytest.mark.parametrize("hidden_dim", [16, 48, 64, 112])
+@pytest.mark.parametrize("kind", KINDS)
+def test_walks_and_their_gradients_are_those_of_pytorch(kind: str, hidden_dim: int) -> None:
+    assert has_compiled_steps(
+        utility(kind, hidden_dim), utility(kind, hidden_dim).initial_memory(1)
+    )
+    torch.manual_seed(0)
+    compiled = unrolled(kind, hidden_dim)
+    torch.manual_seed(0)
+    with pytorch_alone():
+        assert not has_compiled_steps(utility(kind), utility(kind).initial_memory(1))
+        expected = unrolled(kind, hidden_dim)
+    close(compiled, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_bit_depends_on_the_number_of_threads(kind: str) -> None:
+    found = []
+    for n in (1, 2, 3):
+        torch.manual_seed(0)
+        with threads(n):
+            found.append(unrolled(kind))
+    # States, gradients of the first ones and of the GRU; PyTorch's of the layers before it depend.
+    for one, other in ((found[0], found[1]), (found[0], found[2])):
+        compared = zip([*one[:3], *one[-4:]], [*other[:3], *other[-4:]], strict=True)
+        assert all(torch.equal(x, y) for x, y in compared)
+
+
+def test_no_bit_of_a_row_depends_on_the_rows_beside_it() -> None:
+    gru, x = torch.nn.GRU(32, 32), torch.randn(3, 100, 32)
+    few, many = (
+        CompiledTrace([GRUWeights.of(gru)], torch.zeros(n, 32), [n] * 3, learns=False)
+        for n in (41, 100)
+    )
+    few.run([x[:, :41].reshape(-1, 32)])
+    many.run([x.reshape(-1, 32)])
+    assert torch.equal(few.states.view(3, 41, 32), many.states.view(3, 100, 32)[:, :41])
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
+def test_gates_are_right_from_the_middle_to_saturation(size: float) -> None:
+    gru, x = torch.nn.GRU(16, 16), torch.randn(200, 16) * size
+    weights, hidden = [GRUWeights.of(gru)], torch.randn(40, 16)
+    ours = CompiledTrace(weights, hidden, [40] * 5, learns=False)
+    exact = GRUTrace([GRUWeights(*(w.double() for w in weights[0]))], hidden.double(), [40] * 5)
+    ours.run([x])
+    exact.run([x.double()])
+    torch.testing.assert_close(ours.states, exact.states.float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_not_hidden(bad: float) -> None:
+    online = utility("hypernet")
+    obs, last, avail = seen()
+    obs[0, 0, 0] = bad
+    states = unroll_together([online], obs, last, avail, COUNTS)[0]
+    touched = ~torch.isfinite(states).all(dim=-1)
+    assert touched[0, 0] and touched.sum() == len(COUNTS)  # the first agent, at every step
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("parts", [(True, True), (False, True), (True, False), (False, False)])
+def test_single_steps_are_those_of_pytorch(kind: str, parts: tuple[bool, bool]) -> None:
+    torch.manual_seed(1)
+    sizes = {"n_cosines": 16, "n_memory_quantiles": 16, "hypernet_dim": 16}
+    options = KINDS[kind] | {"use_last_action": parts[0], "use_agent_id": parts[1]}
+    net = RecurrentUtility(OBS, N, A, 32, **options, **sizes)
+    memory = Memory(*(torch.randn_like(m) for m in net.initial_memory(21 * N)))
+    ours = Actor(net).step(*seen(21), memory)
+    with pytorch_alone():
+        expected = Actor(net).step(*seen(21), memory)
+    close(ours, expected)
+
+
+# Multiplications on both sides of the size from which compiled code takes over.
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs", "compiled"),
+    [(2000, 48, 64, True), (997, 86, 48, True), (50, 48, 64, False), (3000, 64, 50, False)],
+)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("wants", [True, False])
+def test_linear(
+    rows: int, inputs: int, outputs: int, compiled: bool, bias: bool, wants: bool
+) -> None:
+    torch.manual_seed(0)
+    layer = layers.Linear(inputs, outputs, bias=bias)
+    x = torch.randn(rows, 1, inputs).expand(-1, 1, -1).requires_grad_(wants)
+    y = layer(x)
+    made_by = str(y.grad_fn.next_functions[0][0])
+    assert ("_Linear" in made_by) == (compiled and not (wants and inputs % 16)), made_by
+    expected = F.linear(x, layer.weight, layer.bias)
+    close(y, expected)
+    made_of = [*layer.parameters(), *([x] if wants else [])]
+    gradients = [torch.autograd.grad(each.square().mean(), made_of) for each in (y, expected)]
+    close(*gradients)
+    for one, two in zip(made_of, gradients[0], strict=True):
+        assert one.shape == two.shape and two.is_contiguous()
+
+
+def test_mixture_of_bases() -> None:
+    mix, bases = torch.rand(5, 9, 3, requires_grad=True), torch.randn(5, 9, 96, requires_grad=True)
+    bias = torch.randn(32, requires_grad=True)
+    found = []
+    for context in (contextlib.nullcontext, pytorch_alone):
+        with context():
+            y = layers.mixture(mix, bases, bias)
+            found.append([y, *torch.autograd.grad(y.square().mean(), [mix, bases, bias])])
+    close(*found)
+
+
+def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:
+    tau, harmonics = torch.rand(40, 1, 8), torch.arange(64.0)
+    exact = torch.cos(torch.pi * tau.double().unsqueeze(-1) * harmonics)
+    ours = layers.cosines(tau, harmonics)
+    theirs = torch.cos((torch.pi * tau).unsqueeze(-1) * harmonics)
+    worst, their_worst = ((x - exact).abs().max().item() for x in (ours, theirs))
+    assert worst < 6e-6 and worst < their_worst
+    assert layers.cosines(torch.zeros(16), harmonics).eq(1.0).all()
+
+
+def in_new_process(**environment: str) -> str:
+    """What a fresh process says about its library."""
+    code = (
+        "import warnings; from rllib_dbf.nets.compiled.library import library\n"
+        "with warnings.catch_warnings(record=True) as told:\n"
+        "    warnings.simplefilter('always'); found = library()\n"
+        "print(found.functions is not None, '|', found.reason, '|', *(w.message for w in told))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+    return done.stdout or done.stderr.splitlines()[-1]
+
+
+def test_it_is_built_once_and_kept(tmp_path) -> None:
+    first = in_new_process(XDG_CACHE_HOME=str(tmp_path))
+    assert first.startswith("True | built with")
+    (built,) = (tmp_path / "rllib_dbf").iterdir()
+    when = built.stat().st_mtime_ns
+    assert in_new_process(XDG_CACHE_HOME=str(tmp_path)) == first
+    assert built.stat().st_mtime_ns == when
+    built.write_text("of another system, say")
+    assert in_new_process(XDG_CACHE_HOME=str(tmp_path)) == first
+
+
+def test_a_home_that_cannot_be_written_to_is_no_obstacle(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    found = in_new_process(XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(tmp_path))
+    assert found.startswith("True | built with")
+
+
+def test_without_a_compiler_there_is_a_warning_and_no_error(tmp_path) -> None:
+    found = in_new_process(PATH=str(tmp_path), CC="", XDG_CACHE_HOME=str(tmp_path))
+    assert found.startswith("False | no C compiler (cc, gcc, clang) is on the PATH")
+    assert "The compiled layers are not used" in found
+
+
+def test_a_compiler_that_fails_is_named(tmp_path) -> None:
+    found = in_new_process(CC="false", XDG_CACHE_HOME=str(tmp_path))
+    assert found.startswith("False | false -std=gnu11") and "failed" in found
+
+
+def test_it_can_be_switched_off_and_only_by_0() -> None:
+    assert in_new_process(RLLIB_DBF_COMPILED="0") == (
+        "False | switched off by RLLIB_DBF_COMPILED=0 |\n"
+    )
+    assert "RLLIB_DBF_COMPILED='no' is neither 0" in in_new_process(RLLIB_DBF_COMPILED="no")

@@ -1,0 +1,16 @@
+"""Doing without compiled layers."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from rllib_dbf.nets.compiled import library
+
+
+@contextlib.contextmanager
+def pytorch_alone() -> Iterator[None]:
+    """No compiled code in here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "library", lambda: library.Library(None, "not here"))
+        yield
