@@ -145,6 +145,22 @@ def test_single_steps_are_those_of_pytorch(kind: str, parts: tuple[bool, bool]) 
     close(ours, expected)
 
 
+def test_a_step_refuses_what_does_not_fit_and_reads_numbers_of_other_types() -> None:
+    net = utility("hypernet")
+    obs, last, avail = seen(5)
+    memory, actor = net.initial_memory(5 * N), Actor(net)
+    expected = actor.step(obs, last, avail, memory)
+    assert torch.equal(actor.step(obs, last.int(), avail, memory)[0], expected[0])
+    unknown = torch.where(last < 0, A, last)  # no action's entry either
+    assert torch.equal(actor.step(obs, unknown, avail, memory)[0], expected[0])
+    with pytest.raises(ValueError, match=rf"obs has shape .*{OBS - 1}\), and .*{OBS}\) is needed"):
+        actor.step(obs[..., 1:], last, avail, memory)
+    with pytest.raises(ValueError, match="hidden has shape"):
+        actor.step(obs, last, avail, memory._replace(hidden=memory.hidden[:, 1:]))
+    with pytest.raises(TypeError, match=r"given torch\.float64 on cpu, and take torch\.float32"):
+        actor.step(obs.double(), last, avail, memory)
+
+
 # Multiplications on both sides of the size from which compiled code takes over.
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs", "compiled"),

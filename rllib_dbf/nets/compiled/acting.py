@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights, fields
-from rllib_dbf.nets.compiled.library import Call
+from rllib_dbf.nets.compiled.library import Call, require_shape
 from rllib_dbf.nets.gru import GRUWeights
 
 
 class _Inputs(Structure):
-    _fields_ = fields("obs agents wide", "obs_weight action_weight agent_weight bias")
+    _fields_ = fields("obs actions agents wide", "obs_weight action_weight agent_weight bias")
 
 
 class InputWeights(NamedTuple):
@@ -61,9 +61,10 @@ class CompiledStep:
     ) -> None:
         self._call = Call()  # keeps the arrays
         width, obs = inputs.obs.shape
+        actions = 0 if inputs.action is None else inputs.action.shape[1]
         arrays = [part if part is None else part.detach().t() for part in inputs[:3]]
         pointers = map(self._call.pointer, (*arrays, inputs.bias.detach()))
-        self._inputs = _Inputs(obs, n_agents, width, *pointers)
+        self._inputs = _Inputs(obs, actions, n_agents, width, *pointers)
         self._gru = Gru.of(self._call, gru)
         self._hypernet: Any = hypernet and Hypernet.of(self._call, hypernet)
 
@@ -75,10 +76,21 @@ class CompiledStep:
         hidden: Float[Tensor, "R H"],
         quantiles: Float[Tensor, "R M"],
     ) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R M"]]:
-        """New states and remembered quantiles; without a hypernetwork these stay."""
+        """New states and remembered quantiles; without a hypernetwork these stay.
+
+        Raises:
+            ValueError: If arrays differ in their rows, or in size from the weights.
+        """
+        rows, agents = len(hidden), self._inputs.agents
+        require_shape("obs", obs, rows // agents, agents, self._inputs.obs)
+        require_shape("last_actions", last_actions, rows // agents, agents)
+        require_shape("hidden", hidden, rows, self._gru.hidden)
+        if self._hypernet is not None:
+            require_shape("avail", avail, rows // agents, agents, self._hypernet.actions)
+            require_shape("quantiles", quantiles, rows, self._hypernet.quantiles)
         call, states, net = Call(), hidden.new_empty(hidden.shape), self._hypernet
         remembered = quantiles if net is None else quantiles.new_empty(quantiles.shape)
         parts = byref(self._inputs), byref(self._gru), None if net is None else byref(net)
-        before = obs, last_actions, avail, hidden, quantiles
+        before = obs, last_actions.long(), avail.bool(), hidden, quantiles
         call("act", len(hidden), *parts, *before, states, remembered)
         return states, remembered

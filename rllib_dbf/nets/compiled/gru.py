@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.library import LANES, Call
+from rllib_dbf.nets.compiled.library import LANES, Call, require_shape
 from rllib_dbf.nets.gru import GRUWeights
 
 
@@ -114,6 +114,7 @@ class CompiledTrace:
         self._counts = (c_int64 * len(counts))(*counts)
         self._walk = _Walk(len(counts), len(weights), self._counts)
         rows, size = sum(counts), hidden.shape[1]
+        require_shape("hidden", hidden, counts[0], size)
         self.states = hidden.new_empty(len(weights), rows, size)
         self._gates = hidden.new_empty(rows, 3 * size) if learns else None
         self._recurrent_new = hidden.new_empty(rows, size) if learns else None
@@ -122,6 +123,8 @@ class CompiledTrace:
     def run(self, inputs: Sequence[Float[Tensor, "P H"]]) -> None:
         """All steps, given what each network reads at all of them."""
         call = Call()
+        for x in inputs:
+            require_shape("inputs", x, *self.states.shape[1:])
         read = _pointers(call, inputs)
         grus, traces = self._grus(call), self._traces(call)
         walk, threads = byref(self._walk), torch.get_num_threads()
@@ -146,7 +149,11 @@ class CompiledTrace:
         Returns:
             The first network's quantiles on entering each step.
         """
-        call = Call()
+        call, rows = Call(), self.states.shape[1]
+        for net, x in zip(nets, prepared, strict=True):
+            require_shape("prepared", x, rows, len(net.second) * self.states.shape[2])
+            require_shape("avail", avail, rows, len(net.out_bias))
+            require_shape("quantiles", quantiles, len(self.hidden), net.first.shape[1])
         entering = [quantiles.new_empty(len(avail), quantiles.shape[1]) for _ in nets]
         for each in entering:
             each[: len(quantiles)] = quantiles

@@ -26,7 +26,8 @@ def linear(
     outputs, inputs = weight.shape
     learns = x.requires_grad and torch.is_grad_enabled()
     large = x.numel() * outputs >= _LARGE
-    if not (large and fits(outputs, *([inputs] if learns else []), like=x)):
+    fitting = x.shape[-1] == inputs
+    if not (large and fitting and fits(outputs, *([inputs] if learns else []), like=x)):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, inputs)
     return _Linear.apply(rows, weight, bias).view(*x.shape[:-1], outputs)  # pyright: ignore
@@ -69,7 +70,7 @@ def mixture(
     mix: Float[Tensor, "*L C"], bases: Float[Tensor, "*L CH"], bias: Float[Tensor, " H"]
 ) -> Float[Tensor, "*L H"]:
     """Σ_c mix_c bases_c + bias, where the C bases of a row stand one after the other."""
-    if not fits(len(bias), like=bases):
+    if bases.shape[-1] != mix.shape[-1] * len(bias) or not fits(len(bias), like=bases):
         bases = bases.unflatten(-1, (mix.shape[-1], -1))  # [*L, C, H]
         # Not a batched matmul: thousands of 1 x C products, four times slower.
         return (mix.unsqueeze(-1) * bases).sum(dim=-2) + bias

@@ -27,6 +27,7 @@ _WIDEST = 4096  # what a block of rows computes lies on the stack
 _FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _WISHES = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
 _SECONDS = 120
+_TYPES = (torch.float32, torch.int64, torch.bool)
 
 
 class Library(NamedTuple):
@@ -142,6 +143,16 @@ def fits(*widths: int, like: Tensor) -> bool:
     )
 
 
+def require_shape(name: str, tensor: Tensor, *shape: int) -> None:
+    """Refuse what C would read past the end of.
+
+    Raises:
+        ValueError: If the shape is another one.
+    """
+    if tensor.shape != shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, and {shape} is needed")
+
+
 class Call:
     """One call of a function: tensors become pointers and live until it is over."""
 
@@ -149,9 +160,19 @@ class Call:
         self._kept: list[Tensor] = []
 
     def pointer(self, tensor: Tensor | None) -> int | None:
-        """Where a tensor's numbers lie, row after row; None stays."""
+        """Where a tensor's numbers lie, row after row; None stays.
+
+        Raises:
+            TypeError: If they are of another type than C reads, or not in the processor's memory.
+        """
         if tensor is None:
             return None
+        if tensor.dtype not in _TYPES or tensor.device.type != "cpu":
+            allowed = ", ".join(map(str, _TYPES))
+            raise TypeError(
+                f"compiled layers were given {tensor.dtype} on {tensor.device}, and take {allowed} "
+                f"on cpu; convert it, or set {SWITCH}=0"
+            )
         tensor = tensor.contiguous()
         self._kept.append(tensor)
         return tensor.data_ptr()

@@ -191,7 +191,8 @@ void hypernet_walk(const Walk *walk, const Gru *grus, const Hypernet *hypernets,
 /* ---- Single steps --------------------------------------------------------------------------- */
 
 typedef struct {
-  int64_t obs, agents, wide;  /* wide: H, or C H before a hypernetwork */
+  int64_t obs, actions, agents;
+  int64_t wide;               /* H, or C H before a hypernetwork */
   const float *obs_weight;    /* [O, wide], transposed */
   const float *action_weight; /* [A, wide], transposed; null without last actions */
   const float *agent_weight;  /* [N, wide], transposed; null without agents' numbers */
@@ -206,7 +207,7 @@ static void look(const Inputs *in, int64_t rows, int64_t from, const float *obs,
           in->bias);
   for (int64_t i = 0; i < rows; i++) {
     const int64_t action = last[from + i], agent = (from + i) % in->agents;
-    if (in->action_weight && action >= 0)
+    if (in->action_weight && action >= 0 && action < in->actions)
       EACH(j, wide) AT(out + i * wide + j) += GET(in->action_weight + action * wide + j);
     if (in->agent_weight)
       EACH(j, wide) AT(out + i * wide + j) += GET(in->agent_weight + agent * wide + j);
