@@ -242,6 +242,16 @@ def test_a_home_that_cannot_be_written_to_is_no_obstacle(tmp_path) -> None:
     assert found.startswith("True | built with")
 
 
+def test_nor_is_a_user_without_a_home(tmp_path, monkeypatch) -> None:
+    def no_home() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(library.Path, "home", no_home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(library.tempfile, "tempdir", str(tmp_path))
+    assert library._cache().parent == tmp_path
+
+
 def test_without_a_compiler_there_is_a_warning_and_no_error(tmp_path) -> None:
     found = in_new_process(PATH=str(tmp_path), CC="", XDG_CACHE_HOME=str(tmp_path))
     assert found.startswith("False | no C compiler (cc, gcc, clang) is on the PATH")

@@ -23,7 +23,7 @@ _FOLDER = Path(__file__).parent
 SOURCES = sorted(_FOLDER.glob("*.c"))
 LANES = 16  # as in lanes.h: widths of layers are multiples of it
 SWITCH = "RLLIB_DBF_COMPILED"
-_WIDEST = 4096  # what a block of rows computes lies on the stack
+_WIDEST = 1024  # what a block of rows computes lies on the stack
 _FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _WISHES = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
 _SECONDS = 120
@@ -122,14 +122,14 @@ def _processor() -> str:
 
 
 def _cache() -> Path:
-    """A folder of the user's own; a fresh one where the home cannot be written to."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "rllib_dbf"
+    """A folder of the user's own; a fresh one where there is no home that can be written to."""
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "rllib_dbf"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: a user without a home
         return Path(tempfile.mkdtemp(prefix="rllib_dbf-"))
 
 
