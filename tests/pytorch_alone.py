@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rllib_dbf.nets.compiled import library
+from rllib_dbf.compiled import library
 
 
 @contextlib.contextmanager

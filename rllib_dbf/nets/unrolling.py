@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.nets.compiled.calls import fits
 from rllib_dbf.nets.compiled.gru import CompiledTrace, HypernetWeights
-from rllib_dbf.nets.compiled.library import fits
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.input_layers import FactoredHypernetInput
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rllib_dbf.compiled import library
 from rllib_dbf.nets.acting import Actor
-from rllib_dbf.nets.compiled import layers, library
+from rllib_dbf.nets.compiled import layers
 from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.unrolling import has_compiled_steps, unroll_together
@@ -210,7 +211,7 @@ def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:
 def in_new_process(**environment: str) -> str:
     """What a fresh process says about its library."""
     code = (
-        "import warnings; from rllib_dbf.nets.compiled.library import library\n"
+        "import sys, warnings; sys.argv = ['rllib']; from rllib_dbf.compiled.library import library\n"
         "with warnings.catch_warnings(record=True) as told:\n"
         "    warnings.simplefilter('always'); found = library()\n"
         "print(found.functions is not None, '|', found.reason, '|', *(w.message for w in told))"

@@ -12,7 +12,7 @@ def main() -> None:
     """Tell it as `found` and `reason`."""
     _, tell = begin()
     try:
-        from rllib_dbf.nets.compiled.library import library
+        from rllib_dbf.compiled.library import library
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.library import LANES, Call, require_shape
+from rllib_dbf.nets.compiled.calls import LANES, Call, require_shape
 from rllib_dbf.nets.gru import GRUWeights
 
 
