@@ -211,7 +211,8 @@ def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:
 def in_new_process(**environment: str) -> str:
     """What a fresh process says about its library."""
     code = (
-        "import sys, warnings; sys.argv = ['rllib']; from rllib_dbf.compiled.library import library\n"
+        "import sys, warnings; sys.argv = ['rllib']  # which imports no Ray\n"
+        "from rllib_dbf.compiled.library import library\n"
         "with warnings.catch_warnings(record=True) as told:\n"
         "    warnings.simplefilter('always'); found = library()\n"
         "print(found.functions is not None, '|', found.reason, '|', *(w.message for w in told))"
