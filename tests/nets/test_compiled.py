@@ -14,8 +14,11 @@ from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.compiled import layers
 from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
+from rllib_dbf.nets.mixers.qmix import QMix
+from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.nets.unrolling import has_compiled_steps, unroll_together
 from rllib_dbf.nets.utility import Memory, RecurrentUtility
+from rllib_dbf.team import Utilities
 from tests.pytorch_alone import pytorch_alone
 
 # There is none on the PATH of some small images; PyTorch then does the work, as other tests show.
@@ -196,6 +199,55 @@ def test_mixture_of_bases() -> None:
             y = layers.mixture(mix, bases, bias)
             found.append([y, *torch.autograd.grad(y.square().mean(), [mix, bases, bias])])
     close(*found)
+
+
+def mixed(agents: int, state_dim: int, rows: int, zeros: bool = False) -> list[torch.Tensor]:
+    """Values that QMIX mixes, and gradients of all they were made of."""
+    torch.manual_seed(0)
+    mixer = QMix(MixerSizes(agents, A, state_dim, 64, embed_dim=32, hypernet_dim=48))
+    if zeros:  # |w| has the gradient 0 at 0, as in PyTorch
+        torch.nn.init.zeros_(mixer.hyper_w1[2].weight)
+        torch.nn.init.zeros_(mixer.hyper_w1[2].bias)
+    state, z = torch.randn(1, rows, state_dim), torch.randn(1, rows, agents, 1, requires_grad=True)
+    values = mixer(Utilities(z, z, z, z), state)
+    loss = (values * torch.linspace(-1, 1, rows).view(1, -1, 1, 1)).sum()
+    return [values, *torch.autograd.grad(loss, [z, *mixer.parameters()])]
+
+
+@pytest.mark.parametrize("agents, state_dim", [(1, 5), (3, 60), (27, 170)])
+@pytest.mark.parametrize("rows", [1, 48, 603])
+def test_mixing_is_that_of_pytorch(agents: int, state_dim: int, rows: int) -> None:
+    found = mixed(agents, state_dim, rows)
+    assert "_Mix" in str(found[0].grad_fn.next_functions[0][0])
+    with pytorch_alone():
+        expected = mixed(agents, state_dim, rows)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6 * rows + 2e-6)
+
+
+def test_mixing_weights_of_zero_have_no_gradient() -> None:
+    found = mixed(3, 60, 50, zeros=True)
+    with pytorch_alone():
+        expected = mixed(3, 60, 50, zeros=True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_bit_of_the_mixing_depends_on_the_number_of_threads() -> None:
+    found = []
+    for n in (1, 2, 3):
+        with threads(n):
+            found.append(mixed(3, 60, 603))
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_mixing_hides_nothing_that_is_not_finite(bad: float) -> None:
+    mixer, state = QMix(MixerSizes(N, A, OBS, 64)), torch.randn(1, 60, OBS)
+    z = torch.zeros(1, 60, N, 1)
+    z[0, 7, 1] = bad
+    values = mixer(Utilities(z, z, z, z), state).flatten()
+    assert (~torch.isfinite(values)).nonzero().tolist() == [[7]]
 
 
 def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import Call, require_shape
-from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights, fields
+from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
+from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights
 from rllib_dbf.nets.gru import GRUWeights
 
 

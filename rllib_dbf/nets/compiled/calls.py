@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-from ctypes import c_void_p
+from ctypes import c_int64, c_void_p
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,12 @@ from rllib_dbf.compiled import library
 LANES = 16  # as in lanes.h: widths of layers are multiples of it
 _WIDEST = 1024  # what a block of rows computes lies on the stack
 _TYPES = (torch.float32, torch.int64, torch.bool)
+
+
+def fields(numbers: str, arrays: str) -> list[tuple[str, Any]]:
+    """Of a C structure: names of whole numbers, and after them of arrays."""
+    whole, pointers = ((name, c_int64) for name in numbers.split()), arrays.split()
+    return [*whole, *((name, c_void_p) for name in pointers)]
 
 
 def fits(*widths: int, like: Tensor) -> bool:
@@ -71,4 +77,4 @@ class Call:
     def _argument(self, given: object) -> object:
         if given is None or isinstance(given, Tensor):
             return c_void_p(self.pointer(given))
-        return ctypes.c_int64(given) if isinstance(given, int) else given
+        return c_int64(given) if isinstance(given, int) else given

@@ -11,14 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, require_shape
+from rllib_dbf.nets.compiled.calls import LANES, Call, fields, require_shape
 from rllib_dbf.nets.gru import GRUWeights
-
-
-def fields(numbers: str, arrays: str) -> list[tuple[str, Any]]:
-    """Of a C structure: names of whole numbers, and after them of arrays."""
-    whole, pointers = ((name, c_int64) for name in numbers.split()), arrays.split()
-    return [*whole, *((name, c_void_p) for name in pointers)]
 
 
 class _Walk(Structure):
