@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -65,7 +67,7 @@ class QMix(nn.Module):
         return self._hypernet_layers == 2 and not state.requires_grad and fits(*sizes, like=state)
 
     def _weights(self) -> list[Tensor]:
-        makers = self.hyper_w1, self.hyper_w2, self.value
+        makers: tuple[Any, ...] = (self.hyper_w1, self.hyper_w2, self.value)
         (w1, w2, value), b1 = ((m[0], m[2]) for m in makers), self.hyper_b1
         first = w1[0], w2[0], b1, value[0]
         second = (part for each in (w1, w2, value) for part in (each[1].weight, each[1].bias))
