@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ctypes import c_double, c_int64, c_void_p
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+
+from rllib_dbf.compiled import library
 
 
 class EpisodeSeeds(Iterator[int]):
@@ -92,3 +95,33 @@ def epsilon_greedy(
         drawn = chosen.squeeze(-1)
     prob = epsilon * drawn + (1.0 - epsilon) * (actions == greedy)
     return actions, prob.astype(np.float32)
+
+
+def choose(
+    scores: Float[ndarray, "B N A"],
+    avail: Bool[ndarray, "B N A"],
+    epsilon: float,
+    rng: np.random.Generator,
+) -> tuple[Int[ndarray, "B N"], Float[ndarray, "B N"]]:
+    """What `epsilon_greedy` makes of the available actions of greatest score.
+
+    The same draws and numbers as by `draw_exploration`, in compiled code where there is any.
+    """
+    functions = library.library().functions
+    if functions is None or scores.dtype != np.float32 or avail.dtype != np.bool_:
+        greedy = np.where(avail, scores, -np.inf).argmax(axis=-1)
+        exploration = draw_exploration(avail, epsilon, rng)
+        return epsilon_greedy(greedy, avail, exploration, epsilon)
+    shape, n_actions = avail.shape[:-1], avail.shape[-1]
+    coins = rng.random((2, *shape)) if epsilon > 0.0 else None
+    actions, prob = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    given = np.ascontiguousarray(scores), np.ascontiguousarray(avail)
+    functions.choose(
+        *(c_int64(actions.size), c_int64(n_actions), *map(_pointer, given)),
+        *(c_double(epsilon), *map(_pointer, (coins, actions, prob))),
+    )
+    return actions, prob
+
+
+def _pointer(array: ndarray | None) -> c_void_p:
+    return c_void_p(None if array is None else array.__array_interface__["data"][0])

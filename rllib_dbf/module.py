@@ -162,10 +162,11 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
 
         With a margin for ties, the least dangerous of the actions within it is worth most.
         """
-        hidden, memory = self.actor.step(obs, last_actions, avail, memory)
+        seen = obs, last_actions, avail, memory
         if self.risk == "mean":
-            scores = self.actor.mean(hidden)
+            hidden, memory, scores = self.actor.step_and_mean(*seen)
         else:
+            hidden, memory = self.actor.step(*seen)
             z = self.utility.head.all(hidden, self.utility.memory_tau)
             scores = RISKS[self.risk](z, self.risk_level)
         if self.tie_break_margin is None:

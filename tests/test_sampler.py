@@ -7,10 +7,11 @@ import torch
 from rllib_dbf.envs import EpisodeLostError, make_env
 from rllib_dbf.envs.stacked import StackedTeamEnv
 from rllib_dbf.evaluation import play_episodes
-from rllib_dbf.exploration import EpsilonSchedule, draw_exploration, epsilon_greedy
+from rllib_dbf.exploration import EpsilonSchedule, choose, draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
 from rllib_dbf.sampler import Sampler
 from tests.envs.tasks import Walk
+from tests.pytorch_alone import pytorch_alone
 
 
 class FixedPolicy:
@@ -62,6 +63,22 @@ def test_behaviour_probabilities_are_those_of_epsilon_greedy():
     assert abs(taken.mean() - expected) < 5 * np.sqrt(expected * (1 - expected) / len(first))
     assert np.allclose([e.behaviour_prob[0, 0] for e, t in zip(first, taken) if t], expected)
     assert np.allclose([e.behaviour_prob[0, 0] for e, t in zip(first, taken) if not t], 0.5 / legal)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.05, 0.37, 1.0])
+@pytest.mark.parametrize("actions", [1, 2, 9])
+def test_compiled_choices_are_those_of_numpy_to_the_bit(epsilon, actions):
+    draw = np.random.default_rng(1)
+    scores = draw.integers(-3, 3, size=(500, 3, actions)).astype(np.float32)  # with equals
+    avail = draw.random(scores.shape) < 0.6
+    avail[..., -1] |= ~avail.any(axis=-1)
+    scores[7, 1, 0] = scores[8, 2, -1] = np.nan
+    scores[9] = -np.inf
+    found = choose(scores, avail, epsilon, np.random.default_rng(5))
+    with pytorch_alone():
+        expected = choose(scores, avail, epsilon, np.random.default_rng(5))
+    for one, two in zip(found, expected, strict=True):
+        assert one.dtype == two.dtype and np.array_equal(one, two)
 
 
 def test_memory_and_last_action_start_afresh_with_each_episode():

@@ -214,10 +214,23 @@ static void look(const Inputs *in, int64_t rows, int64_t from, const float *obs,
   }
 }
 
-/* One step of every row: new states [R, H] and, with a hypernetwork, new quantiles [R, M]. */
-void act(int64_t rows, const Inputs *in, const Gru *gru, const Hypernet *net, const float *obs,
-         const int64_t *last, const uint8_t *avail, const float *hidden, const float *quantiles,
-         float *states, float *remembered) {
+typedef struct { /* what states are worth by their actions */
+  int64_t actions, padded; /* the latter a multiple of 16 */
+  const float *weight, *bias; /* [H, padded] transposed, [padded] */
+} Worth;
+
+static void score(const Worth *worth, int64_t h, int64_t rows, const float *states, float *scores) {
+  const int64_t a = worth->actions, wide = worth->padded;
+  float padded[BLOCK * wide];
+  product(rows, wide, h, states, h, 1, worth->weight, wide, padded, wide, 0, worth->bias);
+  for (int64_t i = 0; i < rows; i++) memcpy(scores + i * a, padded + i * wide, a * sizeof *scores);
+}
+
+/* One step of every row: new states [R, H] and, with a hypernetwork, new quantiles [R, M]; and the
+ * scores [R, A] of every action, if it is known what they are worth. */
+void act(int64_t rows, const Inputs *in, const Gru *gru, const Hypernet *net, const Worth *worth,
+         const float *obs, const int64_t *last, const uint8_t *avail, const float *hidden,
+         const float *quantiles, float *states, float *remembered, float *scores) {
   const int64_t h = gru->hidden;
   const Trace trace = {states, 0, 0};
   for (int64_t from = 0; from < rows; from += BLOCK) {
@@ -232,6 +245,7 @@ void act(int64_t rows, const Inputs *in, const Gru *gru, const Hypernet *net, co
     if (net)
       remember(net, h, n, states + from * h, avail + from * net->actions,
                remembered + from * net->quantiles);
+    if (worth) score(worth, h, n, states + from * h, scores + from * worth->actions);
   }
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,17 @@ are those of the midpoints; `fractions`: numbers drawn for each quantile.
 def midpoints(n: int, dtype: torch.dtype | None = None) -> Float[Tensor, " K"]:
     """The fractions (2j - 1) / 2n, j = 1 … n: centres of n equal shares of probability."""
     return (torch.arange(n, dtype=dtype or torch.get_default_dtype()) + 0.5) / n
+
+
+class LinearMap(NamedTuple):
+    """What a hidden state is worth by its actions, where that is one linear map of it."""
+
+    weight: Float[Tensor, "A H"]
+    bias: Float[Tensor, " A"]
+
+    def __call__(self, hidden: Float[Tensor, "*L H"]) -> Float[Tensor, "*L A"]:
+        """Expected utility of every action."""
+        return F.linear(hidden, self.weight, self.bias)
 
 
 @HEADS.register("expected")
@@ -65,7 +76,7 @@ class ExpectedHead(nn.Module):
 
     def acting_function(self) -> Callable[[Tensor], Tensor]:
         """`acting_mean` under the weights of now, to be called more than once."""
-        return self.out
+        return LinearMap(self.out.weight, self.out.bias)
 
     def at(
         self,
@@ -154,7 +165,7 @@ class ImplicitQuantileHead(nn.Module):
     def acting_function(self) -> Callable[[Tensor], Tensor]:
         """`acting_mean` under the weights of now, to be called more than once."""
         phi = F.relu(self.phi(self.acting_cosines)).mean(dim=0)
-        return partial(F.linear, weight=self.out.weight * phi, bias=self.out.bias)
+        return LinearMap(self.out.weight * phi, self.out.bias)
 
     def at(
         self,

@@ -121,9 +121,8 @@ def test_an_actor_and_its_copies_follow_their_weights(head: str, layer: str) -> 
     start = utility.initial_memory(B * N)
 
     def act(actor: Actor) -> torch.Tensor:
-        hidden, memory = actor.step(obs[:, 0], last[:, 0], avail[:, 0], start)
-        hidden, _ = actor.step(obs[:, 0], last[:, 0], avail[:, 0], memory)
-        return actor.mean(hidden)
+        _, memory = actor.step(obs[:, 0], last[:, 0], avail[:, 0], start)
+        return actor.step_and_mean(obs[:, 0], last[:, 0], avail[:, 0], memory)[2]
 
     with torch.no_grad():
         for parameter in other.parameters():

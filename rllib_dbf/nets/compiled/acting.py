@@ -6,16 +6,27 @@ from collections.abc import Sequence
 from ctypes import Structure, byref
 from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
+from rllib_dbf.nets.compiled.calls import LANES, Call, fields, require_shape
 from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights
 from rllib_dbf.nets.gru import GRUWeights
 
 
 class _Inputs(Structure):
     _fields_ = fields("obs actions agents wide", "obs_weight action_weight agent_weight bias")
+
+
+class _Worth(Structure):
+    _fields_ = fields("actions padded", "weight bias")
+
+    @classmethod
+    def of(cls, call: Call, weight: Float[Tensor, "A H"], bias: Float[Tensor, " A"]) -> _Worth:
+        missing = -len(bias) % LANES
+        padded = F.pad(weight.detach(), (0, 0, 0, missing)).t(), F.pad(bias.detach(), (0, missing))
+        return cls(len(bias), len(bias) + missing, *map(call.pointer, padded))
 
 
 class InputWeights(NamedTuple):
@@ -50,6 +61,7 @@ class CompiledStep:
         n_agents: Row i belongs to agent i modulo this.
         gru: Of the recurrent layer.
         hypernet: Of an input layer that reads quantiles.
+        worth: Weight and bias of the scores as a linear map of the states, if they are one.
     """
 
     def __init__(
@@ -58,6 +70,7 @@ class CompiledStep:
         n_agents: int,
         gru: GRUWeights,
         hypernet: HypernetWeights | None,
+        worth: tuple[Float[Tensor, "A H"], Float[Tensor, " A"]] | None,
     ) -> None:
         self._call = Call()  # keeps the arrays
         width, obs = inputs.obs.shape
@@ -67,6 +80,7 @@ class CompiledStep:
         self._inputs = _Inputs(obs, actions, n_agents, width, *pointers)
         self._gru = Gru.of(self._call, gru)
         self._hypernet: Any = hypernet and Hypernet.of(self._call, hypernet)
+        self._worth: Any = worth and _Worth.of(self._call, *worth)
 
     def __call__(
         self,
@@ -75,8 +89,8 @@ class CompiledStep:
         avail: Bool[Tensor, "B N A"],
         hidden: Float[Tensor, "R H"],
         quantiles: Float[Tensor, "R M"],
-    ) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R M"]]:
-        """New states and remembered quantiles; without a hypernetwork these stay.
+    ) -> tuple[Float[Tensor, "R H"], Float[Tensor, "R M"], Float[Tensor, "R A"] | None]:
+        """New states, remembered quantiles (without a hypernetwork these stay), and scores.
 
         Raises:
             ValueError: If arrays differ in their rows, or in size from the weights.
@@ -90,7 +104,11 @@ class CompiledStep:
             require_shape("quantiles", quantiles, rows, self._hypernet.quantiles)
         call, states, net = Call(), hidden.new_empty(hidden.shape), self._hypernet
         remembered = quantiles if net is None else quantiles.new_empty(quantiles.shape)
-        parts = byref(self._inputs), byref(self._gru), None if net is None else byref(net)
+        worth, scores = self._worth, None
+        if worth is not None:
+            scores = hidden.new_empty(rows, worth.actions)
+        parts = self._inputs, self._gru, net, worth
+        parts = (None if part is None else byref(part) for part in parts)
         before = obs, last_actions.long(), avail.bool(), hidden, quantiles
-        call("act", len(hidden), *parts, *before, states, remembered)
-        return states, remembered
+        call("act", rows, *parts, *before, states, remembered, scores)
+        return states, remembered, scores
