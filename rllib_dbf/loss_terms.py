@@ -14,6 +14,7 @@ from torch import Tensor
 from rllib_dbf.functional import losses, targets
 from rllib_dbf.functional.risk import RISKS
 from rllib_dbf.nets.heads import midpoints
+from rllib_dbf.nets.judging import judge
 from rllib_dbf.nets.mixers import mixer_penalty
 from rllib_dbf.nets.team_network import TeamNetwork, unroll_all
 from rllib_dbf.packing import Packing, pack_episodes
@@ -94,24 +95,18 @@ def td_loss(
     """
     packing = pack_episodes(batch.mask)
     avail, state = packing.pack(batch.avail), packing.pack(batch.state)
-    head = online.utility.head
+    head, actions = online.utility.head, packing.pack_steps(batch.actions)
     hidden, hidden_target = unroll_all([online.utility, target.utility], batch, packing)
     tau = packing.pack(taus.online)
-    phi = head.embed(tau)
+    z, q = judge(head, hidden, tau, actions, packing.origins)
+    assert q is not None
     with torch.no_grad():
-        q = head.mean(hidden, tau, phi)
         scores = action_scores(head, hidden, tau, q, settings)
         tau_target = packing.pack(taus.target)
         y = _td_targets(target, batch, packing, hidden_target, scores, tau_target, settings)
-    tau, hidden = packing.starting(tau), packing.starting(hidden)
-    actions = packing.pack_steps(batch.actions)
-    utilities = Utilities(
-        z=head.at(hidden, actions, tau, None if phi is None else packing.starting(phi)),
-        q_max=packing.starting(_available_maximum(q, avail)),
-        actions=actions,
-        hidden=hidden,
-    )
-    state = packing.starting(state)
+    q_max = packing.starting(_available_maximum(q, avail)) if _reads_maximum(online) else None
+    utilities = Utilities(z, q_max, actions, packing.starting(hidden))
+    tau, state = packing.starting(tau), packing.starting(state)
     z = _mix(online, utilities, state)  # [1, M, G, K]: one long row
     y = packing.pack_steps(y)[None]
     every = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
@@ -137,7 +132,8 @@ def _mix(
     network: TeamNetwork, utilities: Utilities, state: Float[Tensor, "P S"]
 ) -> Float[Tensor, "1 P G K"]:
     """Team values of packed states, which to a mixer are one episode of P steps."""
-    return network.mixer(Utilities(*(x[None] for x in utilities)), state[None])
+    one_episode = (None if x is None else x[None] for x in utilities)
+    return network.mixer(Utilities(*one_episode), state[None])
 
 
 def _td_targets(
@@ -150,21 +146,24 @@ def _td_targets(
     settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
-    head, avail = target.utility.head, packing.pack(batch.avail)
-    phi = head.embed(tau)
-    q_target = head.mean(hidden, tau, phi)
-    own = action_scores(head, hidden, tau, q_target, settings)
-    greedy = targets.greedy_actions(online_scores if settings.double_q else own, avail)
-    utilities = Utilities(
-        z=head.at(hidden, greedy, tau, phi),
-        q_max=_available_maximum(q_target, avail),
-        actions=greedy,
-        hidden=hidden,
-    )
+    head, avail, scores = target.utility.head, packing.pack(batch.avail), online_scores
+    reads_maximum = _reads_maximum(target)
+    if not settings.double_q:
+        means = head.mean(hidden, tau, head.embed(tau))
+        scores = action_scores(head, hidden, tau, means, settings)
+    greedy = targets.greedy_actions(scores, avail)
+    z, q = judge(head, hidden, tau, greedy, wants_means=reads_maximum)
+    q_max = None if q is None else _available_maximum(q, avail)
+    utilities = Utilities(z, q_max, greedy, hidden)
     values = packing.unpack(_mix(target, utilities, packing.pack(batch.state))[0])
     return targets.td_lambda_targets(
         batch.reward, batch.terminated, batch.mask, values, settings.gamma, settings.td_lambda
     )
+
+
+def _reads_maximum(network: TeamNetwork) -> bool:
+    """Whether the mixer looks at `q_max`; one that does not say may."""
+    return getattr(network.mixer, "reads_maximum", True)
 
 
 def _available_maximum(q: Tensor, avail: Tensor) -> Float[Tensor, "*L"]:

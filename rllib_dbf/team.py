@@ -53,10 +53,11 @@ class Utilities(NamedTuple):
     """What the agents say about a joint action; everything a mixer may look at.
 
     `z` holds return quantiles (K = 1 for expected values); `q_max` is the greatest expected
-    utility among the available actions and carries no gradient.
+    utility among the available actions and carries no gradient, None if the mixer's
+    `reads_maximum` is False.
     """
 
     z: Float[Tensor, "B T N K"]
-    q_max: Float[Tensor, "B T N"]
+    q_max: Float[Tensor, "B T N"] | None
     actions: Int[Tensor, "B T N"]
     hidden: Float[Tensor, "B T N H"]

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from rllib_dbf.nets.compiled.layers import Linear, cosines
+from rllib_dbf.nets.compiled.quantiles import HeadWeights
 from rllib_dbf.registry import Registry
 
 HEADS: Registry = Registry("head")
@@ -184,6 +185,11 @@ class ImplicitQuantileHead(nn.Module):
         if tau.shape[-2] == 1:
             return weighted @ phi.squeeze(-3).transpose(-1, -2) + bias
         return (phi @ weighted.unsqueeze(-1)).squeeze(-1) + bias
+
+    def compiled_weights(self, tau: Float[Tensor, "P _ K"]) -> HeadWeights | None:
+        """What compiled code for such fractions needs; None where there is none."""
+        weights = HeadWeights(self.phi.weight, self.phi.bias, self.out.weight, self.out.bias)
+        return weights if tau.shape[1] == 1 and weights.fit(tau.shape[2]) else None
 
     def all(
         self, hidden: Float[Tensor, "*L H"], tau: Float[Tensor, "*M K"]

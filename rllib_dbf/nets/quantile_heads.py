@@ -184,6 +184,9 @@ class RiskPairHead(ImplicitQuantileHead):
         """φ(τ) ∘ φ_agent(`agent_risk`)."""
         return self.embed_pair(tau, torch.full_like(tau, self.agent_risk))
 
+    def compiled_weights(self, tau: Float[Tensor, "P _ K"]) -> None:
+        """There is no compiled code for pairs."""
+
     def acting_function(self) -> Callable[[Tensor], Tensor]:
         """`acting_mean`, at `agent_risk`, to be called more than once."""
         return partial(self.mean, tau=self.acting_tau)

@@ -39,6 +39,7 @@ class NormalisedMixer(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(state_dim, elementwise_affine=False)
         self.mixer = mixer
+        self.reads_maximum = getattr(mixer, "reads_maximum", True)
 
     def forward(
         self, utilities: Utilities, state: Float[Tensor, "B T S"]
@@ -48,6 +49,8 @@ class NormalisedMixer(nn.Module):
 
     def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
         """What the mixer adds to the loss."""
+        if getattr(self.mixer, "penalty", None) is None:
+            return state.new_zeros(())
         return mixer_penalty(self.mixer, self.norm(state))
 
 

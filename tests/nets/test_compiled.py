@@ -14,6 +14,8 @@ from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.compiled import layers
 from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
+from rllib_dbf.nets.heads import ImplicitQuantileHead
+from rllib_dbf.nets.judging import judge
 from rllib_dbf.nets.mixers.qmix import QMix
 from rllib_dbf.nets.mixers.sizes import MixerSizes
 from rllib_dbf.nets.unrolling import has_compiled_steps, unroll_together
@@ -249,6 +251,56 @@ def test_mixing_hides_nothing_that_is_not_finite(bad: float) -> None:
     z[0, 7, 1] = bad
     values = mixer(Utilities(z, z, z, z), state).flatten()
     assert (~torch.isfinite(values)).nonzero().tolist() == [[7]]
+
+
+def judged(states: int, fractions: int, sizes: tuple[int, int], all_states: bool) -> list:
+    """Quantiles and means of a head, and gradients of all that the quantiles were made of."""
+    torch.manual_seed(0)
+    (hidden_dim, n_cosines), agents = sizes, 5
+    head = ImplicitQuantileHead(hidden_dim, A, n_cosines)
+    hidden = torch.randn(states, agents, hidden_dim, requires_grad=True)
+    origins = None if all_states else torch.arange(0, states, 3)
+    actions = torch.randint(A, (states if origins is None else len(origins), agents))
+    z, q = judge(head, hidden, torch.rand(states, 1, fractions), actions, origins)
+    assert q is not None and not q.requires_grad
+    loss = (z * torch.linspace(-1, 1, z.numel()).view(z.shape)).sum()
+    return [z, q, *torch.autograd.grad(loss, [hidden, *head.parameters()])]
+
+
+@pytest.mark.parametrize("sizes", [(16, 16), (64, 64), (112, 32)])
+@pytest.mark.parametrize(("states", "fractions"), [(1, 1), (50, 7), (31, 64)])
+@pytest.mark.parametrize("all_states", [True, False])
+def test_quantiles_are_those_of_pytorch(
+    states: int, fractions: int, sizes: tuple[int, int], all_states: bool
+) -> None:
+    found = judged(states, fractions, sizes, all_states)
+    assert "_Quantiles" in str(found[0].grad_fn)
+    with pytorch_alone():
+        expected = judged(states, fractions, sizes, all_states)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+
+
+def test_no_bit_of_the_quantiles_depends_on_the_number_of_threads() -> None:
+    found = []
+    for n in (1, 2, 3):
+        with threads(n):
+            found.append(judged(200, 8, (64, 64), all_states=False))
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
+
+
+def test_quantiles_without_gradients_and_without_means() -> None:
+    head, hidden = ImplicitQuantileHead(32, A, 32), torch.randn(20, N, 32)
+    tau, actions = torch.rand(20, 1, 8), torch.randint(A, (20, N))
+    with torch.no_grad():
+        z, q = judge(head, hidden, tau, actions, wants_means=False)
+        assert q is None
+        close(z, head.at(hidden, actions, tau))
+        with pytest.raises(ValueError, match="actions has shape"):
+            judge(head, hidden, tau, actions[1:])
+        own = torch.rand(20, N, 8)  # fractions of every agent's own: nothing is compiled for them
+        close(judge(head, hidden, own, actions)[0], head.at(hidden, actions, own))
 
 
 def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:

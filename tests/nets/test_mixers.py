@@ -66,6 +66,17 @@ def test_gradients_reach_every_utility_and_parameter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_mixers_say_whether_they_read_the_greatest_utility(name: str) -> None:
+    mixer = _make(name)
+    z, state = _example(name)
+    given = mixer(_utilities(z), state)
+    if mixer.reads_maximum:
+        assert not torch.equal(given, mixer(_utilities(z, q_max=z.detach().mean(-1) - 1.0), state))
+    else:
+        assert torch.equal(given, mixer(_utilities(z)._replace(q_max=None), state))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_transition_is_mixed_by_itself(name: str) -> None:
     """So a masked row cannot change another one."""
     mixer = _make(name)

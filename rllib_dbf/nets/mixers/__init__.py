@@ -4,7 +4,8 @@ Every mixer is made by `make_mixer` from one `MixerSizes` and called as
 `mixer(utilities, state) -> [B, T, G, K]`, with a state that is already normalised. `monotone` says
 that raising a utility never lowers the team value, `grouped` that there is one value per agent
 (G = N) instead of one for the team (G = 1), `expected_only` that it refuses return quantiles
-because it is not linear in them. A mixer may have a method `penalty(state)`, a number
+because it is not linear in them, `reads_maximum` that it looks at `q_max` (it may if it does not
+say). A mixer may have a method `penalty(state)`, a number
 that is added to the loss.
 """
 

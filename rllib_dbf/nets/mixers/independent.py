@@ -15,6 +15,7 @@ class Independent(nn.Module):
     monotone = True
     expected_only = False
     grouped = True
+    reads_maximum = False
 
     def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()

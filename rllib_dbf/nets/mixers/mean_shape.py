@@ -36,6 +36,7 @@ class MeanShape(nn.Module):
             )
         self.mixer = mixer
         self.monotone = mixer.monotone
+        self.reads_maximum = getattr(mixer, "reads_maximum", True)
 
     def forward(
         self, utilities: Utilities, state: Float[Tensor, "B T S"]

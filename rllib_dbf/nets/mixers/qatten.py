@@ -56,6 +56,7 @@ class Qatten(nn.Module):
     monotone = True
     expected_only = False
     grouped = False
+    reads_maximum = False
     normalised = True  # a_h sums to one over the agents
 
     def __init__(self, sizes: MixerSizes, n_heads: int = 4) -> None:

@@ -32,6 +32,7 @@ class QMix(nn.Module):
     monotone = True
     expected_only = True
     grouped = False
+    reads_maximum = False
 
     def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()

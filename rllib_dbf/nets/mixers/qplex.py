@@ -82,6 +82,7 @@ class QPlex(nn.Module):
     monotone = True
     expected_only = True
     grouped = False
+    reads_maximum = True
 
     def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()
@@ -105,6 +106,7 @@ class QPlex(nn.Module):
     ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
         """The two sums: transformed utilities, and weighted advantages less the plain ones."""
         require_expected(self.name, utilities)
+        assert utilities.q_max is not None, "a mixer that reads the maximum was not given it"
         q = utilities.z.squeeze(-1)
         weights, bias = self.transform(state)
         advantage = (weights * (q - utilities.q_max)).detach()

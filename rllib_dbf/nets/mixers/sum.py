@@ -19,6 +19,7 @@ class Sum(nn.Module):
     monotone = True
     expected_only = False
     grouped = False
+    reads_maximum = False
 
     def __init__(self, sizes: MixerSizes) -> None:
         super().__init__()
