@@ -149,8 +149,7 @@ class TeamLearner(TorchLearner):
         self._weights_seq_no += 1
         self.before_gradient_based_update(timesteps=timesteps or {})
         sampled = (timesteps or {}).get(NUM_ENV_STEPS_SAMPLED_LIFETIME, 0)
-        moved = TrainBatch(*(part and part.to(self._device) for part in batch))
-        self._step(moved, self._combiner.share(sampled))
+        self._step(batch.to(self._device), self._combiner.share(sampled))
         self._update_target(episodes_sampled)
         if not reduce_metrics:
             return {}

@@ -7,7 +7,7 @@ not. Torch's own hooks for backends written in Python make the device known to a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 from unittest.mock import patch
@@ -66,6 +66,16 @@ class _Made(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
+_copies = 0  # from the CPU to the other device
+
+
+@contextlib.contextmanager
+def copies_counted() -> Iterator[Callable[[], int]]:
+    """How many copies to the other device were made since this was entered."""
+    before = _copies
+    yield lambda: _copies - before
+
+
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
     there = [x for x in tensors if isinstance(x, ElsewhereTensor)]
@@ -76,6 +86,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         stays = torch.device(to).type == NAME
     else:
         stays = isinstance(args[0], ElsewhereTensor) if func in _COPIES else bool(there)
+    if func in _COPIES and stays and len(there) < len(tensors):
+        global _copies
+        _copies += 1
     out = func(*tree_map(_raw, args), **tree_map(_raw, kwargs))
     if there and not stays and isinstance(out, torch.Tensor) and out is there[0].raw:
         return out.clone()  # `.cpu()` of what is on a CPU would be the tensor itself

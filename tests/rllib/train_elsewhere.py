@@ -18,7 +18,12 @@ import rllib_dbf.registration
 from benchmarks.probes.team import train_batch
 from rllib_dbf.presets import PRESETS
 from tests.pytorch_alone import pytorch_alone
-from tests.rllib.another_device import DEVICE, DevicesMixedError, learner_elsewhere
+from tests.rllib.another_device import (
+    DEVICE,
+    DevicesMixedError,
+    copies_counted,
+    learner_elsewhere,
+)
 from tests.rllib.small import small, weights
 
 CASES: dict[str, dict] = {
@@ -72,6 +77,23 @@ def refuses_mixtures() -> None:
         raise AssertionError("the devices were mixed and nothing happened")
 
 
+def a_batch_goes_there_in_one_copy() -> None:
+    """Whatever types and shapes it has; and it arrives as it was."""
+    algo = small("dbf", hidden_dim=16).build_algo()
+    algo.replay.add(algo._prepare()())
+    batch = train_batch(algo)
+    with copies_counted() as count:
+        moved = batch.to(DEVICE)
+    assert count() == 1, count()
+    for sent, arrived in zip(batch, moved, strict=True):
+        for x, y in zip(sent, arrived, strict=True):
+            assert y.device == torch.device(DEVICE) and y.dtype == x.dtype
+            assert torch.equal(y.cpu(), x)
+    assert batch.to("cpu") is batch
+    assert batch._replace(on_policy=None).to(DEVICE).on_policy is None
+    algo.stop()
+
+
 def _train(case: str, folder: Path) -> None:
     algo = trained(case)
     module = algo.learner_group._learner.module["default_policy"]
@@ -95,6 +117,7 @@ def main(folder: Path) -> None:
     rllib_dbf.registration.register()
     with learner_elsewhere():
         refuses_mixtures()
+        a_batch_goes_there_in_one_copy()
         for case in CASES:
             try:
                 _train(case, folder)
