@@ -1,21 +1,28 @@
-"""One update of 32 episodes on a GPU (`num_gpus_per_learner=1`) and on the processor.
+"""A GPU learner (`num_gpus_per_learner=1`) and the processor: updates of 32 episodes, and end to end.
 
-The GPU's time includes the batch's way to the device and waits until the device is done.
+The GPU's time includes the batch's way to the device and waits until the device is done. End to end
+is DBF on 5m_vs_6m with episodes from remote runners, one for every core but the learner's.
 """
+
+import os
+from typing import Any
 
 import torch
 
 from benchmarks.child import NotMeasured
-from benchmarks.suite import Contestant, Figure, Options
+from benchmarks.suite import Contestant, Figure, Goal, Options
+
+_MOST_RUNNERS = 12
 
 
 def contestants(o: Options) -> list[Contestant]:
     if not torch.cuda.is_available():
         raise NotMeasured("there is no CUDA device, or Torch was built without CUDA")
     maps = ("3m", "27m_vs_30m") if o.full else ("3m",)
-    return [
+    updates = [
         c for m in maps for p in ("qmix", "dbf") for c in (_on(o, m, p, True), _on(o, m, p, False))
     ]
+    return [*updates, _end_to_end(o, True), _end_to_end(o, False)]
 
 
 def _on(o: Options, name: str, preset: str, gpu: bool) -> Contestant:
@@ -25,3 +32,15 @@ def _on(o: Options, name: str, preset: str, gpu: bool) -> Contestant:
     versus = f"{title}, processor" if gpu else ""
     label = f"{title}, {'GPU' if gpu else 'processor'}"
     return Contestant("update", settings, (Figure(label, "ms", "ms", versus),), needs_ray=True)
+
+
+def _end_to_end(o: Options, gpu: bool) -> Contestant:
+    runners = max(1, min(_MOST_RUNNERS, (os.cpu_count() or 2) - 1))
+    where: dict[str, Any] = {"num_env_runners": runners, "num_gpus_per_learner": int(gpu)}
+    settings = {"env": "smax/5m_vs_6m", "preset": "dbf", "seconds": 4 * o.seconds, "seed": o.seed}
+    settings |= {"overrides": where | o.overrides}
+    title = f"DBF end to end, 5m_vs_6m, {runners} runners"
+    goal = Goal(at_least=50_000) if gpu else None
+    label, versus = f"{title}, {'GPU' if gpu else 'processor'}", f"{title}, processor"
+    figure = Figure(label, versus=versus if gpu else "", goal=goal)
+    return Contestant("training", settings, (figure,), needs_ray=True)

@@ -153,6 +153,16 @@ INLINE vec logarithm(vec x) {
   return pick(x < 3.4e38f, found, x); /* NaN compares false */
 }
 
+/* asinh x, as input_layers.py writes it out. */
+INLINE vec asinh_of(vec x) {
+  const vec size = (vec)((ivec)x & 0x7fffffff);
+  const vec square = size * size + 1.0f;
+  float root[LANES];
+  for (int j = 0; j < LANES; j++) root[j] = sqrtf(square[j]);
+  const vec y = logarithm(size + GET(root));
+  return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
+}
+
 /* cos(2 pi x) for |x| < 2^22. Error below 3e-7. */
 INLINE vec cosine_of_turns(vec x) {
   const vec magic = every(12582912.0f);

@@ -100,30 +100,26 @@ typedef struct {
   const float *phi;                  /* [H, M] transposed */
 } Hypernet;
 
-static void compress(int64_t n, const float *z, float *out) {
-  EACH(i, n) {
-    const vec x = GET(z + i);
-    const vec size = (vec)((ivec)x & 0x7fffffff);
-    const vec square = size * size + 1.0f;
-    float root[LANES];
-    for (int j = 0; j < LANES; j++) root[j] = sqrtf(square[j]);
-    const vec y = logarithm(size + GET(root));
-    AT(out + i) = (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
-  }
-}
+typedef struct { /* of a layer that learns, what hypernet_backward needs; see there */
+  float *inputs, *small, *features, *mix; /* [P, H], [P, M], [P, F], [P, C] */
+} Layer;
 
 /* The input layer: what the GRU reads. */
 static void finish(const Hypernet *net, int64_t h, int64_t rows, const float *prepared,
-                   const float *z, float *x) {
+                   const float *z, float *x, const Layer *kept, int64_t at) {
   const int64_t m = net->quantiles, f = net->features, c = net->bases;
-  float small[BLOCK * m], features[BLOCK * f];
-  compress(rows * m, z, small);
+  float room[BLOCK * (m + f + c)];
+  float *small = kept ? kept->small + at * m : room;
+  float *features = kept ? kept->features + at * f : room + BLOCK * m;
+  float *mix = kept ? kept->mix + at * c : room + BLOCK * (m + f);
+  EACH(i, rows * m) AT(small + i) = asinh_of(GET(z + i));
   product(rows, f, m, small, m, 1, net->first, f, features, f, 0, net->first_bias);
+  EACH(i, rows * f) AT(features + i) = rectified(GET(features + i));
   for (int64_t i = 0; i < rows; i++) {
-    float mixed[c];
+    float *mixed = mix + i * c;
     for (int64_t k = 0; k < c; k++) {
       vec sum = every(0.0f);
-      EACH(j, f) sum += rectified(GET(features + i * f + j)) * GET(net->second + k * f + j);
+      EACH(j, f) sum += GET(features + i * f + j) * GET(net->second + k * f + j);
       const float total = net->second_bias[k] + total_of(sum);
       mixed[k] = total < 0.0f ? 0.0f : total;
     }
@@ -133,6 +129,7 @@ static void finish(const Hypernet *net, int64_t h, int64_t rows, const float *pr
       AT(x + i * h + j) = rectified(sum + GET(net->bias + j));
     }
   }
+  if (kept) memcpy(kept->inputs + at * h, x, rows * h * sizeof *x);
 }
 
 /* The quantiles of each row's available action of greatest mean. */
@@ -158,14 +155,14 @@ static void remember(const Hypernet *net, int64_t h, int64_t rows, const float *
 
 static void hypernet_block(const Walk *walk, const Gru *gru, const Hypernet *net,
                            const float *prepared, const uint8_t *avail, const float *hidden,
-                           float *entering, const Trace *trace, int64_t from) {
+                           float *entering, const Trace *trace, const Layer *kept, int64_t from) {
   const int64_t h = gru->hidden, m = net->quantiles;
   const float *before = hidden + from * h;
   for (int64_t t = 0, at = from; t < walk->steps; at += walk->counts[t++]) {
     const int64_t rows = present(walk->counts, t, from);
     if (!rows) return;
     float x[BLOCK * h];
-    finish(net, h, rows, prepared + at * net->bases * h, entering + at * m, x);
+    finish(net, h, rows, prepared + at * net->bases * h, entering + at * m, x, kept, at);
     gru_step(gru, rows, x, before, at, trace);
     before = trace->states + at * h;
     const int64_t kept = t + 1 < walk->steps ? present(walk->counts, t + 1, from) : 0;
@@ -175,16 +172,18 @@ static void hypernet_block(const Walk *walk, const Gru *gru, const Hypernet *net
   }
 }
 
-/* Every net over the same rows; `entering` [P, M] holds the quantiles before the first step. */
+/* Every net over the same rows; `entering` [P, M] holds the quantiles before the first step; `kept`
+ * is of the first net, or null. */
 void hypernet_walk(const Walk *walk, const Gru *grus, const Hypernet *hypernets,
                    const float *const *prepared, const uint8_t *avail, const float *hidden,
-                   float *const *entering, const Trace *traces, int64_t threads) {
+                   float *const *entering, const Trace *traces, const Layer *kept,
+                   int64_t threads) {
   const int64_t blocks = (walk->counts[0] + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (int64_t i = 0; i < blocks * walk->nets; i++) {
     const int64_t net = i % walk->nets, from = i / walk->nets * BLOCK;
     hypernet_block(walk, grus + net, hypernets + net, prepared[net], avail, hidden, entering[net],
-                   traces + net, from);
+                   traces + net, net ? 0 : kept, from);
   }
 }
 
@@ -238,7 +237,7 @@ void act(int64_t rows, const Inputs *in, const Gru *gru, const Hypernet *net, co
     float prepared[BLOCK * in->wide], x[BLOCK * h];
     look(in, n, from, obs, last, prepared);
     if (net)
-      finish(net, h, n, prepared, quantiles + from * net->quantiles, x);
+      finish(net, h, n, prepared, quantiles + from * net->quantiles, x, 0, 0);
     else
       EACH(j, n * h) AT(x + j) = rectified(GET(prepared + j));
     gru_step(gru, n, x, hidden + from * h, from, &trace);

@@ -56,10 +56,11 @@ def unroll_together(
     if first.uses_quantiles:
         if isinstance(trace, CompiledTrace):
             nets = [hypernet_weights(utility) for utility in utilities]
-            entering = trace.run_hypernets(nets, prepared, avail.flatten(0, 1), memory.quantiles)
+            trace.run_hypernets(nets, prepared, avail.flatten(0, 1), memory.quantiles)
+            inputs = trace.hypernet_inputs(prepared[0], nets[0]) if learns else None
         else:
             entering = _replay(utilities, trace, prepared, avail.flatten(0, 1), memory)
-        inputs = F.relu(first.input_layer.finish(prepared[0], entering)) if learns else None
+            inputs = F.relu(first.input_layer.finish(prepared[0], entering)) if learns else None
     else:
         read = [F.relu(x) for x in prepared]
         trace.run([x.detach() for x in read])

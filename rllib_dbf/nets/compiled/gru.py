@@ -87,6 +87,55 @@ class Hypernet(Structure):
         return cls(*sizes, *map(call.pointer, first + head))
 
 
+class _Layer(Structure):
+    _fields_ = fields("", "inputs small features mix")
+
+
+def _layer_widths(net: HypernetWeights) -> tuple[int, ...]:
+    """Of what a learning layer keeps: inputs of the GRU, asinh z, features, coefficients."""
+    features, quantiles = net.first.shape
+    return len(net.bias), quantiles, features, len(net.second)
+
+
+class _HypernetBack(Structure):
+    _fields_ = fields(
+        "hidden quantiles features bases",
+        "second prepared inputs small feature mix grad grad_prepared open of_mix of_features "
+        "first first_bias second_grad second_bias bias",
+    )
+
+
+class _HypernetInputs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        prepared: Tensor,
+        first: Tensor,
+        first_bias: Tensor,
+        second: Tensor,
+        second_bias: Tensor,
+        bias: Tensor,
+        kept: tuple[Tensor, ...],
+    ) -> Tensor:
+        ctx.save_for_backward(prepared, first, second, *kept)
+        return kept[0]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        prepared, first, second, *kept = ctx.saved_tensors
+        (features, quantiles), bases, (rows, hidden) = first.shape, len(second), kept[0].shape
+        call, empty = Call(), prepared.new_empty
+        room = empty(rows, hidden), empty(rows, bases), empty(rows, features)
+        made = empty(features), empty(bases, features), empty(bases), empty(hidden)
+        found = torch.empty_like(prepared), torch.empty_like(first), *made
+        arrays = second, prepared, *kept, grad_outputs[0], found[0], *room, *found[1:]
+        sizes = hidden, quantiles, features, bases
+        back = _HypernetBack(*sizes, *map(call.pointer, arrays))
+        call("hypernet_backward", rows, byref(back), torch.get_num_threads())
+        return (*found, None)
+
+
 class CompiledTrace:
     """The steps of V alike GRUs over the same rows; see `GRUTrace`, which takes them in PyTorch.
 
@@ -110,6 +159,7 @@ class CompiledTrace:
         rows, size = sum(counts), hidden.shape[1]
         require_shape("hidden", hidden, counts[0], size)
         self.states = hidden.new_empty(len(weights), rows, size)
+        self._learns, self._layer = learns, ()
         self._gates = hidden.new_empty(rows, 3 * size) if learns else None
         self._recurrent_new = hidden.new_empty(rows, size) if learns else None
 
@@ -131,7 +181,7 @@ class CompiledTrace:
         prepared: Sequence[Float[Tensor, "P CH"]],
         avail: Bool[Tensor, "P A"],
         quantiles: Float[Tensor, "R M"],
-    ) -> Float[Tensor, "P M"]:
+    ) -> None:
         """All steps behind input layers that read the greedy action's quantiles.
 
         Args:
@@ -139,9 +189,6 @@ class CompiledTrace:
             prepared: What each layer makes of the inputs alone.
             avail: Available actions.
             quantiles: Those remembered before the first step.
-
-        Returns:
-            The first network's quantiles on entering each step.
         """
         call, rows = Call(), self.states.shape[1]
         for net, x in zip(nets, prepared, strict=True):
@@ -154,9 +201,20 @@ class CompiledTrace:
         hypernets = (Hypernet * len(nets))(*(Hypernet.of(call, net) for net in nets))
         read, remembered = _pointers(call, prepared), _pointers(call, entering)
         grus, traces = self._grus(call), self._traces(call)
-        arrays = hypernets, read, avail, self.hidden, remembered, traces
+        if self._learns:
+            self._layer = tuple(
+                quantiles.new_empty(rows, width) for width in _layer_widths(nets[0])
+            )
+        kept = byref(_Layer(*map(call.pointer, self._layer))) if self._learns else None
+        arrays = hypernets, read, avail, self.hidden, remembered, traces, kept
         call("hypernet_walk", byref(self._walk), grus, *arrays, torch.get_num_threads())
-        return entering[0]
+
+    def hypernet_inputs(
+        self, prepared: Float[Tensor, "P CH"], net: HypernetWeights
+    ) -> Float[Tensor, "P H"]:
+        """What the first GRU read, with gradients to its input layer."""
+        weights = net.first, net.first_bias, net.second, net.second_bias, net.bias
+        return _HypernetInputs.apply(prepared, *weights, self._layer)  # pyright: ignore
 
     def _grus(self, call: Call) -> Any:
         return (Gru * len(self._weights))(*(Gru.of(call, each) for each in self._weights))
