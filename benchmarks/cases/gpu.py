@@ -1,7 +1,8 @@
-"""A GPU learner (`num_gpus_per_learner=1`) and the processor: updates of 32 episodes, and end to end.
+"""A learner on a GPU (`num_gpus_per_learner=1`) and on the processor: updates, and end to end.
 
-The GPU's time includes the batch's way to the device and waits until the device is done. End to end
-is DBF on 5m_vs_6m with episodes from remote runners, one for every core but the learner's.
+Updates are of 32 episodes; the GPU's time includes the batch's way to the device and waits until
+the device is done. End to end is DBF on 5m_vs_6m with episodes from remote runners, one for every
+core but the learner's.
 """
 
 import os

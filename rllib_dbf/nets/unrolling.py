@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rllib_dbf.nets.compiled.calls import fits
-from rllib_dbf.nets.compiled.gru import CompiledTrace, HypernetWeights
+from rllib_dbf.nets.compiled.gru import CompiledTrace
+from rllib_dbf.nets.compiled.hypernet import HypernetWeights
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.input_layers import FactoredHypernetInput
 

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rllib_dbf.nets.compiled.calls import LANES, Call, fields, require_shape
-from rllib_dbf.nets.compiled.gru import Gru, Hypernet, HypernetWeights
+from rllib_dbf.nets.compiled.gru import Gru
+from rllib_dbf.nets.compiled.hypernet import Hypernet, HypernetWeights
 from rllib_dbf.nets.gru import GRUWeights
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_int64, c_void_p
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, fields, require_shape
+from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
+from rllib_dbf.nets.compiled.hypernet import (
+    Hypernet,
+    HypernetWeights,
+    Layer,
+    hypernet_inputs,
+    layer_widths,
+)
 from rllib_dbf.nets.gru import GRUWeights
 
 
@@ -45,95 +51,6 @@ class Gru(Structure):
         new_bias = weights.recurrent_bias.detach()[2 * size :]
         arrays = weights.input.detach().t(), weights.recurrent.detach().t(), bias, new_bias
         return cls(size, *map(call.pointer, arrays))
-
-
-class HypernetWeights(NamedTuple):
-    """What a factored hypernetwork's layer and the quantiles that it reads are made of.
-
-    M quantiles, F features, C bases, A actions; `mean` gives expected utilities of hidden states.
-    """
-
-    first: Float[Tensor, "F M"]
-    first_bias: Float[Tensor, " F"]
-    second: Float[Tensor, "C F"]
-    second_bias: Float[Tensor, " C"]
-    bias: Float[Tensor, " H"]
-    mean: Float[Tensor, "A H"]
-    out: Float[Tensor, "A H"]
-    out_bias: Float[Tensor, " A"]
-    phi: Float[Tensor, "M H"]
-
-
-class Hypernet(Structure):
-    """Such a layer as the C functions read it."""
-
-    _fields_ = fields(
-        "quantiles features bases actions padded_actions",
-        "first first_bias second second_bias bias mean mean_bias out out_bias phi",
-    )
-
-    @classmethod
-    def of(cls, call: Call, weights: HypernetWeights) -> Hypernet:
-        """The weights of now."""
-        net = HypernetWeights(*(weight.detach() for weight in weights))
-        features, quantiles = net.first.shape
-        actions = len(net.out_bias)
-        missing = -actions % LANES
-        mean = F.pad(net.mean, (0, 0, 0, missing)).t()
-        mean_bias = F.pad(net.out_bias, (0, missing))
-        sizes = quantiles, features, len(net.second), actions, actions + missing
-        first = net.first.t(), net.first_bias, net.second, net.second_bias, net.bias
-        head = mean, mean_bias, net.out, net.out_bias, net.phi.t()
-        return cls(*sizes, *map(call.pointer, first + head))
-
-
-class _Layer(Structure):
-    _fields_ = fields("", "inputs small features mix")
-
-
-def _layer_widths(net: HypernetWeights) -> tuple[int, ...]:
-    """Of what a learning layer keeps: inputs of the GRU, asinh z, features, coefficients."""
-    features, quantiles = net.first.shape
-    return len(net.bias), quantiles, features, len(net.second)
-
-
-class _HypernetBack(Structure):
-    _fields_ = fields(
-        "hidden quantiles features bases",
-        "second prepared inputs small feature mix grad grad_prepared open of_mix of_features "
-        "first first_bias second_grad second_bias bias",
-    )
-
-
-class _HypernetInputs(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        prepared: Tensor,
-        first: Tensor,
-        first_bias: Tensor,
-        second: Tensor,
-        second_bias: Tensor,
-        bias: Tensor,
-        kept: tuple[Tensor, ...],
-    ) -> Tensor:
-        ctx.save_for_backward(prepared, first, second, *kept)
-        return kept[0]
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        prepared, first, second, *kept = ctx.saved_tensors
-        (features, quantiles), bases, (rows, hidden) = first.shape, len(second), kept[0].shape
-        call, empty = Call(), prepared.new_empty
-        room = empty(rows, hidden), empty(rows, bases), empty(rows, features)
-        made = empty(features), empty(bases, features), empty(bases), empty(hidden)
-        found = torch.empty_like(prepared), torch.empty_like(first), *made
-        arrays = second, prepared, *kept, grad_outputs[0], found[0], *room, *found[1:]
-        sizes = hidden, quantiles, features, bases
-        back = _HypernetBack(*sizes, *map(call.pointer, arrays))
-        call("hypernet_backward", rows, byref(back), torch.get_num_threads())
-        return (*found, None)
 
 
 class CompiledTrace:
@@ -202,10 +119,8 @@ class CompiledTrace:
         read, remembered = _pointers(call, prepared), _pointers(call, entering)
         grus, traces = self._grus(call), self._traces(call)
         if self._learns:
-            self._layer = tuple(
-                quantiles.new_empty(rows, width) for width in _layer_widths(nets[0])
-            )
-        kept = byref(_Layer(*map(call.pointer, self._layer))) if self._learns else None
+            self._layer = tuple(quantiles.new_empty(rows, width) for width in layer_widths(nets[0]))
+        kept = byref(Layer(*map(call.pointer, self._layer))) if self._learns else None
         arrays = hypernets, read, avail, self.hidden, remembered, traces, kept
         call("hypernet_walk", byref(self._walk), grus, *arrays, torch.get_num_threads())
 
@@ -213,8 +128,7 @@ class CompiledTrace:
         self, prepared: Float[Tensor, "P CH"], net: HypernetWeights
     ) -> Float[Tensor, "P H"]:
         """What the first GRU read, with gradients to its input layer."""
-        weights = net.first, net.first_bias, net.second, net.second_bias, net.bias
-        return _HypernetInputs.apply(prepared, *weights, self._layer)  # pyright: ignore
+        return hypernet_inputs(prepared, net, self._layer)
 
     def _grus(self, call: Call) -> Any:
         return (Gru * len(self._weights))(*(Gru.of(call, each) for each in self._weights))
