@@ -10,7 +10,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef LANES
 #define LANES 16
+#endif
 #define DEPTH 256 /* rows of a product over rows that are summed at once */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));

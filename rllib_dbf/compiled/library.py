@@ -35,7 +35,7 @@ def library() -> Library:
     """The functions of the C files, built the first time on a machine and kept in the user's cache.
 
     Switched off by `RLLIB_DBF_COMPILED=0`; `CC` names the compiler. Without one there is a warning,
-    and PyTorch does the same work.
+    and PyTorch and JAX do the same work.
 
     Raises:
         ValueError: If `RLLIB_DBF_COMPILED` is neither 0 nor 1.
@@ -49,7 +49,7 @@ def library() -> Library:
         path = _built()
         return Library(ctypes.CDLL(str(path)), f"built with {_compiler()[0]}: {path}")
     except (OSError, subprocess.SubprocessError) as error:
-        reason = f"{error}; PyTorch does the same work, up to twice as slowly"
+        reason = f"{error}; PyTorch and JAX do the same work, more slowly"
         message = f"The compiled layers are not used: {reason}. See docs/performance.md."
         warnings.warn(message, stacklevel=2)
         return Library(None, reason)

@@ -1,4 +1,4 @@
-"""SMAX: micromanagement battles against scripted enemies, simulated by JaxMARL in batches."""
+"""SMAX: micromanagement battles against scripted enemies, as JaxMARL has them, in batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from numpy import ndarray
 
+from rllib_dbf.compiled import library
 from rllib_dbf.envs.catalogue import EnvEntry, Option
+from rllib_dbf.envs.smax_battles import CompiledBattles, JaxBattles
 from rllib_dbf.envs.smax_maps import MAPS
 from rllib_dbf.envs.smax_pool import CHUNK, StartPool
 from rllib_dbf.envs.team_env import (
@@ -71,8 +73,6 @@ class Smax(VectorTeamEnv):
         self._kernels = kernels = _import_kernels()
         self._rules = kernels.Rules(map_name, walls_cause_death, see_enemy_actions, attack_mode)
         self._task = kernels.kernels(self._rules)
-        blocks = -(-num_envs // kernels.BLOCK)
-        self._step = kernels.step_kernel(self._rules, blocks)
         self._reward_scale = reward_scale
         self.num_envs = num_envs
         simulator = self._task.simulator
@@ -88,11 +88,9 @@ class Smax(VectorTeamEnv):
             has_win=True,
             unit_dim=kernels.OWN_FEATURES,
         )
-        self._pool = StartPool(self._task)
-        shape = blocks, self._task.width, kernels.BLOCK
-        self._packed = self._task.place(np.zeros(shape, np.int32))
-        self._columns = blocks * kernels.BLOCK  # of which those beyond num_envs are idle
-        self._pending = np.full(self._columns, -1, dtype=np.int32)
+        self._battles = _battles(kernels, self._rules, self.spec, num_envs)
+        self._pool = StartPool(self._task, self._battles.place)
+        self._pending = np.full(num_envs, -1, dtype=np.int32)
         self._started = np.zeros(num_envs, dtype=np.bool_)
         self._outcome = np.zeros(num_envs, dtype=np.uint8)
         self._last = blank_step(self.spec, num_envs)
@@ -106,7 +104,7 @@ class Smax(VectorTeamEnv):
         mask, seeds = np.asarray(mask), np.asarray(seeds)
         require_reset_arguments(mask, seeds, self.num_envs)
         rows = np.flatnonzero(mask)
-        shown = copy_step(self._last)
+        shown = blank_step(self.spec, self.num_envs) if mask.all() else copy_step(self._last)
         for first in range(0, len(rows), CHUNK):
             self._restart(rows[first : first + CHUNK], seeds, shown)
         self._last = shown._replace(outcome=self._words())
@@ -114,11 +112,11 @@ class Smax(VectorTeamEnv):
 
     def _restart(self, rows: Int[ndarray, " R"], seeds: Int[ndarray, " B"], shown: TeamStep):
         """Note the start states of some sub-environments and write what they show."""
-        wanted = seeds[rows]
-        if not self._pool.has(wanted):
+        slots = self._pool.slots(seeds[rows])
+        if (slots < 0).any():
             self._flush()
-            self._pool.add(wanted)
-        slots = self._pool.slots(wanted)
+            self._pool.add(seeds[rows])
+            slots = self._pool.slots(seeds[rows])
         self._pending[rows], self._outcome[rows], self._started[rows] = slots, RUNNING, True
         shown.obs[rows], shown.state[rows] = self._pool.obs[slots], self._pool.state[slots]
         shown.avail[rows], shown.alive[rows] = self._pool.avail[slots], True
@@ -131,30 +129,21 @@ class Smax(VectorTeamEnv):
         if not self._started.all():
             raise RuntimeError("reset every sub-environment before the first step")
         require_legal(actions, self._last.avail, self._outcome == RUNNING)
-        orders = np.full((self._columns, self.spec.n_agents), STOP, dtype=np.int32)
-        orders[: self.num_envs] = actions
-        self._packed, *shown = self._step(self._packed, self._pool.packed, self._pending, orders)
-        self._pending = np.full(self._columns, -1, dtype=np.int32)
-        self._last = self._unfold(*(np.array(part)[: self.num_envs] for part in shown))
-        return self._last
-
-    def _unfold(self, obs: ndarray, state: ndarray, flags: ndarray) -> TeamStep:
-        """The arrays that the compiled step returns as a `TeamStep` of views into them."""
-        n, n_actions = self.spec.n_agents, self.spec.n_actions
-        actions_end = n * n_actions
-        outcome = self._outcome = flags[:, -2].copy()
-        logical = flags.view(np.bool_)
-        return TeamStep(
-            obs=obs,
-            state=state[:, :-1],
-            avail=logical[:, :actions_end].reshape(self.num_envs, n, n_actions),
-            alive=logical[:, actions_end:-2],
-            reward=state[:, -1] * np.float32(self._reward_scale),
-            new_deaths=flags[:, -1].astype(np.int64),
+        shown = self._battles.step(self._pool.packed, self._pending, actions)
+        self._pending.fill(-1)
+        outcome = self._outcome = shown.outcome
+        self._last = TeamStep(
+            obs=shown.obs,
+            state=shown.state,
+            avail=shown.avail,
+            alive=shown.alive,
+            reward=shown.reward * np.float32(self._reward_scale),
+            new_deaths=shown.new_deaths,
             terminated=(outcome != RUNNING) & (outcome != TIMEOUT),
             truncated=outcome == TIMEOUT,
             outcome=self._words(),
         )
+        return self._last
 
     def _words(self) -> tuple[str, ...]:
         """The outcome codes as words."""
@@ -167,7 +156,7 @@ class Smax(VectorTeamEnv):
         self._flush()
         return {
             "rules": tuple(self._rules),
-            "packed": np.array(self._packed),
+            "packed": self._battles.packed(),
             "started": self._started.copy(),
             "outcome": self._outcome.copy(),
             "last": copy_step(self._last)._asdict(),
@@ -180,22 +169,32 @@ class Smax(VectorTeamEnv):
                 f"this state is of {len(state['outcome'])} battles {state['rules']}, "
                 f"but the environment plays {self.num_envs} of {tuple(self._rules)}"
             )
-        self._packed = self._task.place(state["packed"].copy())
-        self._pending = np.full(self._columns, -1, dtype=np.int32)
+        self._battles.restore(state["packed"].copy())
+        self._pending.fill(-1)
         self._started, self._outcome = state["started"].copy(), state["outcome"].copy()
         self._last = copy_step(TeamStep(**state["last"]))
 
     def draw(self) -> UInt8[ndarray, "H W 3"]:
         """Battle 0 as a picture: units, health, deaths and who attacks whom."""
         self._flush()
-        packed = np.asarray(self._packed)
-        return self._kernels.picture(self._rules, packed, self._last.outcome[0])
+        packed, outcome = self._battles.packed(), self._last.outcome[0]
+        return self._kernels.picture(self._rules, packed, outcome)
 
     def _flush(self) -> None:
         """Tell the simulator about resets now, because start states are about to be replaced."""
         if (self._pending >= 0).any():
-            self._packed = self._kernels.install_now(self._packed, self._pool.packed, self._pending)
-            self._pending = np.full(self._columns, -1, dtype=np.int32)
+            self._battles.install(self._pool.packed, self._pending)
+            self._pending.fill(-1)
+
+
+def _battles(
+    kernels: Any, rules: Any, spec: TeamSpec, num_envs: int
+) -> CompiledBattles | JaxBattles:
+    """The battles of a task, stepped by compiled C code where there is a compiler."""
+    functions = library.library().functions
+    if functions is None:
+        return JaxBattles(kernels, rules, spec, num_envs)
+    return CompiledBattles(functions, kernels, rules, spec, num_envs)
 
 
 def _import_kernels():

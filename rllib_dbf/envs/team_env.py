@@ -170,16 +170,16 @@ def require_legal(actions: ndarray, avail: Bool[ndarray, "B N A"], running: ndar
     Raises:
         ValueError: Naming the first offending sub-environment and agent.
     """
-    if actions.shape != avail.shape[:2] or not np.issubdtype(actions.dtype, np.integer):
+    if actions.shape != avail.shape[:2] or actions.dtype.kind not in "iu":
         raise ValueError(
             f"actions must be an integer array of shape {avail.shape[:2]}, "
             f"got {actions.dtype} {actions.shape}"
         )
     n_actions = avail.shape[2]
     in_range = (actions >= 0) & (actions < n_actions)
-    flat = np.arange(actions.size) * n_actions + np.where(in_range, actions, 0).ravel()
-    legal = avail.reshape(-1)[flat].reshape(actions.shape) & in_range
-    if (legal | ~running[:, None]).all():
+    rows = np.arange(0, avail.size, n_actions).reshape(actions.shape)
+    legal = avail.take(rows + actions, mode="clip") & in_range
+    if legal.all() or (legal | ~running[:, None]).all():
         return
     row, agent = np.argwhere(~legal & running[:, None])[0]
     raise ValueError(

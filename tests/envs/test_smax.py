@@ -1,5 +1,6 @@
 """SMAX: equal to JaxMARL, endings and rewards told apart, compiled once, resets from the pool."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -7,10 +8,25 @@ import sys
 import numpy as np
 import pytest
 
+from rllib_dbf.compiled import library
 from rllib_dbf.envs import list_envs, make_env
 from tests.envs.smax_policies import attack, episodes, flee, idle, units_of, west
+from tests.pytorch_alone import pytorch_alone
 
 MAPS = ["3m", "2s3z", "8m_vs_9m", "smacv2_5_units"]
+
+
+@pytest.fixture(params=["jax", "compiled"])
+def simulation(request):
+    """SMAX as XLA and as C code step it."""
+    found = library.library()
+    if request.param == "jax":
+        with pytorch_alone():
+            yield
+    elif found.functions is None:
+        pytest.skip(f"nothing to test: {found.reason}")
+    else:
+        yield
 
 
 def returns(steps):
@@ -21,8 +37,8 @@ def begin(env, first_seed=0):
     return env.reset(np.ones(env.num_envs, np.bool_), first_seed + np.arange(env.num_envs))
 
 
-def jaxmarl_episode(rules, seed, policy):
-    """What JaxMARL itself shows for a seed: (obs, legal actions, reward, over) per step."""
+def jaxmarl_episode(rules, seed):
+    """JaxMARL itself: yields (obs, legal actions), is sent actions, yields (reward, over)."""
     import jax
 
     from rllib_dbf.envs.smax_kernels import make_simulator
@@ -31,34 +47,50 @@ def jaxmarl_episode(rules, seed, policy):
     key, reset_key = jax.random.split(jax.random.PRNGKey(seed))
     obs, state = simulator.reset(reset_key)
     over = False
+
+    def shown():
+        legal = simulator.get_avail_actions(state)
+        return tuple(np.stack([each[a] for a in simulator.agents]) for each in (obs, legal))
+
     while not over:
-        actions = yield np.stack([obs[a] for a in simulator.agents]), simulator, state
+        actions = yield shown()
         key, step_key = jax.random.split(key)
         given = {agent: actions[i] for i, agent in enumerate(simulator.agents)}
         obs, state, reward, done, _ = simulator.step_env(step_key, state, given)
         over = bool(done["__all__"])
-        yield np.stack([obs[a] for a in simulator.agents]), float(reward["ally_0"]), over
+        yield float(reward["ally_0"]), over
+    yield shown()
+
+
+@functools.cache
+def recorded_episode(map_name, seed):
+    """An episode of JaxMARL's, in which attackers play: lists of what it shows and is given."""
+    with pytorch_alone():
+        env = make_env(f"smax/{map_name}", 1, reward_scale=1.0)
+    shown, theirs = begin(env, first_seed=seed), jaxmarl_episode(env._rules, seed)
+    steps, over = [next(theirs)], False
+    actions, rewards = [], []
+    while not over:
+        actions.append(attack(shown)[0])
+        shown = env.step(actions[-1][None])
+        reward, over = theirs.send(actions[-1])
+        rewards.append(reward)
+        steps.append(next(theirs))
+    return steps, actions, rewards
 
 
 @pytest.mark.parametrize("map_name", MAPS)
-def test_episodes_are_jaxmarls(map_name):
+def test_episodes_are_jaxmarls(simulation, map_name):
     env = make_env(f"smax/{map_name}", 2, reward_scale=1.0)
+    steps, recorded, rewards = recorded_episode(map_name, 6)
     shown = begin(env, first_seed=5)
-    theirs = jaxmarl_episode(env._rules, 6, attack)
-    obs, simulator, state = next(theirs)
-    over = False
-    while not over:
+    for t, (obs, legal) in enumerate(steps):
         np.testing.assert_allclose(shown.obs[1], obs, atol=1e-5)
-        legal = simulator.get_avail_actions(state)
-        assert (shown.avail[1] == np.stack([legal[a] for a in simulator.agents])).all()
-        actions = attack(shown)
-        shown = env.step(actions)
-        obs, reward, over = theirs.send(actions[1])
-        assert shown.reward[1] == pytest.approx(reward, abs=1e-5)
-        assert (shown.terminated[1] | shown.truncated[1]) == over
-        if not over:
-            obs, simulator, state = next(theirs)
-    np.testing.assert_allclose(shown.obs[1], obs, atol=1e-5)
+        assert t == len(recorded) or (shown.avail[1] == legal).all()
+        assert (shown.terminated[1] | shown.truncated[1]) == (t == len(recorded))
+        if t < len(recorded):
+            shown = env.step(np.stack([attack(shown)[0], recorded[t]]))
+            assert shown.reward[1] == pytest.approx(rewards[t], abs=1e-5)
 
 
 def test_random_numbers_are_jaxs():
@@ -158,16 +190,18 @@ def test_the_world_state_is_normalised():
 def test_everything_is_compiled_once():
     from rllib_dbf.envs import smax_kernels
 
-    first, second = make_env("smax/3m", 3), make_env("smax/3m", 3, reward_scale=1.0)
+    with pytorch_alone():
+        first, second = make_env("smax/3m", 3), make_env("smax/3m", 3, reward_scale=1.0)
+        one_block, two_blocks = make_env("smax/3m", 32), make_env("smax/3m", 33)
     for env in (first, second):
         episodes(env, idle)
         env.reset(np.array([True, False, True]), np.array([9, 0, 11]))
         env.get_state()
         episodes(env, attack)
-    assert first._step is second._step and first._step._cache_size() == 1
+    step = first._battles._step
+    assert step is second._battles._step and step._cache_size() == 1
     assert first._task is second._task and first._task.start._cache_size() == 1
-    assert make_env("smax/3m", 32)._step is first._step  # one block, too
-    assert make_env("smax/3m", 33)._step is not first._step
+    assert one_block._battles._step is step is not two_blocks._battles._step
     assert smax_kernels.kernels(first._rules) is first._task
 
 
