@@ -28,6 +28,7 @@ INLINE vec pick(ivec where, vec yes, vec no) {
   return (vec)((where & (ivec)yes) | (~where & (ivec)no));
 }
 
+#if LANES == 16
 typedef float vec8 __attribute__((vector_size(32)));
 typedef float vec4 __attribute__((vector_size(16)));
 
@@ -40,6 +41,7 @@ INLINE float total_of(vec x) { /* by halves: one addition after another takes fo
   quarter[0] += quarter[1];
   return (quarter[0][0] + quarter[0][2]) + (quarter[0][1] + quarter[0][3]);
 }
+#endif
 
 /* ---- Matrix products ---------------------------------------------------------------------- */
 
