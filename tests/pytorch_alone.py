@@ -1,4 +1,4 @@
-"""Doing without compiled layers."""
+"""Doing without compiled code."""
 
 import contextlib
 from collections.abc import Iterator

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from rllib_dbf.compiled.library import SWITCH
 from rllib_dbf.envs import VectorTeamEnv, make_env
 
 
@@ -23,14 +25,18 @@ def random_legal_actions(avail: np.ndarray, generator: np.random.Generator) -> n
 
 
 def prepare(
-    env: str, num_envs: list[int], seconds: float, seed: int = 0
+    env: str, num_envs: list[int], seconds: float, seed: int = 0, compiled: bool = True
 ) -> Callable[[], dict[str, float | None]]:
     """Measures batches of several sizes, one after the other.
+
+    Without `compiled`, in a process that uses no compiled code: SMAX is then stepped by JAX.
 
     Returns:
         Figures `steps_per_second_B`, restarts and the choice of actions included, and
         `in_env_B`, per second spent in the environment.
     """
+    if not compiled:
+        os.environ[SWITCH] = "0"
     players = {n: _Player(make_env(env, n), seed) for n in num_envs}
     for player in players.values():
         player.play(batches=130)

@@ -73,7 +73,7 @@ def jobs(envs: list[str], ray: bool, results: Path, limit: float) -> dict[str, J
         "versions": versions.check_versions,
         "machine": partial(machine.check_machine, results),
         "gpu": lambda: [gpu.check_gpus(limit)],
-        "compiled layers": lambda: [compiled.check_compiled(limit)],
+        "compiled code": lambda: [compiled.check_compiled(limit)],
     }
     for env in tried:
         found[env] = partial(lambda name: [environments.check_env(name, limit, bool(envs))], env)

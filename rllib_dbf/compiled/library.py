@@ -50,7 +50,7 @@ def library() -> Library:
         return Library(ctypes.CDLL(str(path)), f"built with {_compiler()[0]}: {path}")
     except (OSError, subprocess.SubprocessError) as error:
         reason = f"{error}; PyTorch and JAX do the same work, more slowly"
-        message = f"The compiled layers are not used: {reason}. See docs/performance.md."
+        message = f"Compiled code is not used: {reason}. See docs/performance.md."
         warnings.warn(message, stacklevel=2)
         return Library(None, reason)
 

@@ -362,7 +362,7 @@ def test_nor_is_a_user_without_a_home(tmp_path, monkeypatch) -> None:
 def test_without_a_compiler_there_is_a_warning_and_no_error(tmp_path) -> None:
     found = in_new_process(PATH=str(tmp_path), CC="", XDG_CACHE_HOME=str(tmp_path))
     assert found.startswith("False | no C compiler (cc, gcc, clang) is on the PATH")
-    assert "The compiled layers are not used" in found
+    assert "Compiled code is not used" in found
 
 
 def test_a_compiler_that_fails_is_named(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""In a child of the doctor: whether the compiled layers can be built and loaded."""
+"""In a child of the doctor: whether the compiled code can be built and loaded."""
 
 from __future__ import annotations
 
