@@ -118,7 +118,7 @@ def _cache() -> Path:
     """A folder of the user's own; a fresh one where there is no home that can be written to."""
     try:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "rllib_dbf"
+        folder = Path(os.environ.get("RLLIB_DBF_CACHE") or Path(base) / "rllib_dbf")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder

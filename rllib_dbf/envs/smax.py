@@ -192,7 +192,7 @@ def _battles(
 ) -> CompiledBattles | JaxBattles:
     """The battles of a task, stepped by compiled C code where there is a compiler."""
     functions = library.library().functions
-    if functions is None:
+    if functions is None or kernels.jax.default_backend() != "cpu":  # asked for by JAX_PLATFORMS
         return JaxBattles(kernels, rules, spec, num_envs)
     return CompiledBattles(functions, kernels, rules, spec, num_envs)
 

@@ -36,6 +36,11 @@ def both(map_name, num_envs, **options):
     return compiled, traced
 
 
+def test_where_jax_was_sent_to_a_gpu_it_steps(monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert isinstance(make_env("smax/3m", 1)._battles, JaxBattles)
+
+
 def restart(envs, mask, seeds):
     return [env.reset(np.asarray(mask), np.asarray(seeds)) for env in envs]
 

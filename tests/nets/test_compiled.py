@@ -343,6 +343,11 @@ def test_it_is_built_once_and_kept(tmp_path) -> None:
     assert in_new_process(XDG_CACHE_HOME=str(tmp_path)) == first
 
 
+def test_it_is_kept_where_the_user_says(tmp_path) -> None:
+    found = in_new_process(RLLIB_DBF_CACHE=str(tmp_path), XDG_CACHE_HOME="/nowhere")
+    assert found.startswith("True | built with") and str(tmp_path) in found
+
+
 def test_a_home_that_cannot_be_written_to_is_no_obstacle(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     found = in_new_process(XDG_CACHE_HOME=str(tmp_path / "file"), TMPDIR=str(tmp_path))
