@@ -11,7 +11,7 @@ SCRIPT = Path(sys.executable).with_name("rllib")
 
 
 def rllib(
-    *arguments: str, cwd: Path | None = None, timeout: float = 240, **environment: str
+    *arguments: str, cwd: Path | None = None, timeout: float = 480, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `rllib ARGUMENTS` and return what it printed and its exit code."""
     return subprocess.run(
