@@ -133,7 +133,7 @@ def command(*words, **env):
         cwd=barrier_study.HERE.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=560,
         check=True,
         env=os.environ | env,
     )

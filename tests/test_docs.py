@@ -80,7 +80,7 @@ def test_line(name: str, home: Path) -> None:
         arguments += ["--stop-iters", "1"]
     if arguments[0] == "evaluate":
         arguments += ["--episodes", "2"]
-    done = rllib(*arguments, cwd=home, timeout=280)
+    done = rllib(*arguments, cwd=home, timeout=560)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -73,7 +73,7 @@ def test_ten_iterations_equal_five_a_checkpoint_and_five_more_in_a_new_process(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "checkpoint")],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     line = next(line for line in run.stdout.splitlines() if line.startswith("RESULT"))
