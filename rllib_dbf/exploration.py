@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ctypes import c_double, c_int64, c_void_p
+from ctypes import c_double, c_int64
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +108,8 @@ def choose(
     The same draws and numbers as by `draw_exploration`, in compiled code where there is any.
     """
     functions = library.library().functions
-    if functions is None or scores.dtype != np.float32 or avail.dtype != np.bool_:
+    fitting = scores.shape == avail.shape and (scores.dtype, avail.dtype) == (np.float32, np.bool_)
+    if functions is None or not fitting:
         greedy = np.where(avail, scores, -np.inf).argmax(axis=-1)
         exploration = draw_exploration(avail, epsilon, rng)
         return epsilon_greedy(greedy, avail, exploration, epsilon)
@@ -117,11 +118,7 @@ def choose(
     actions, prob = np.empty(shape, np.int64), np.empty(shape, np.float32)
     given = np.ascontiguousarray(scores), np.ascontiguousarray(avail)
     functions.choose(
-        *(c_int64(actions.size), c_int64(n_actions), *map(_pointer, given)),
-        *(c_double(epsilon), *map(_pointer, (coins, actions, prob))),
+        *(c_int64(actions.size), c_int64(n_actions), *map(library.pointer, given)),
+        *(c_double(epsilon), *map(library.pointer, (coins, actions, prob))),
     )
     return actions, prob
-
-
-def _pointer(array: ndarray | None) -> c_void_p:
-    return c_void_p(None if array is None else array.__array_interface__["data"][0])

@@ -15,6 +15,8 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from numpy import ndarray
+
 _FOLDER = Path(__file__).parent
 SOURCES = sorted(_FOLDER.glob("*.c"))
 SWITCH = "RLLIB_DBF_COMPILED"
@@ -53,6 +55,11 @@ def library() -> Library:
         message = f"Compiled code is not used: {reason}. See docs/performance.md."
         warnings.warn(message, stacklevel=2)
         return Library(None, reason)
+
+
+def pointer(array: ndarray | None) -> ctypes.c_void_p:
+    """Where an array's numbers lie, which must be one after the other; null for None."""
+    return ctypes.c_void_p(None if array is None else array.ctypes.data)
 
 
 def _compiler() -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, UInt8
 from numpy import ndarray
 
+from rllib_dbf.compiled.library import pointer
 from rllib_dbf.envs.team_env import TeamSpec
 
 
@@ -163,12 +164,12 @@ class CompiledBattles:
         )
         actions = np.ascontiguousarray(actions, np.int32)
         to = _Shown(*(part.ctypes.data for part in shown))
-        self._functions.smax_step(*self._given(starts, rows), _pointer(actions), byref(to))
+        self._functions.smax_step(*self._given(starts, rows), pointer(actions), byref(to))
         return shown
 
     def _given(self, starts: Int32[ndarray, "W C"], rows: Int32[ndarray, " B"]) -> tuple[Any, ...]:
         sizes = c_int64(len(rows)), c_int64(starts.shape[1])
-        return byref(self._task), *sizes, *map(_pointer, (self._packed, starts, rows))
+        return byref(self._task), *sizes, *map(pointer, (self._packed, starts, rows))
 
     def packed(self) -> Int32[ndarray, "K W BLOCK"]:
         """All battles, in memory of its own."""
@@ -199,7 +200,3 @@ def _task_of(kernels: Any) -> _Task:
         directions=task.directions.ctypes.data,
         **{name: getattr(task, name).ctypes.data for name in _TABLES},
     )
-
-
-def _pointer(array: ndarray) -> c_void_p:
-    return c_void_p(array.ctypes.data)

@@ -13,6 +13,7 @@ from rllib_dbf.compiled import library
 from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.compiled import layers
 from rllib_dbf.nets.compiled.gru import CompiledTrace
+from rllib_dbf.nets.compiled.mixing import _Mix
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.heads import ImplicitQuantileHead
 from rllib_dbf.nets.judging import judge
@@ -228,6 +229,15 @@ def test_mixing_is_that_of_pytorch(agents: int, state_dim: int, rows: int) -> No
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6 * rows + 2e-6)
 
 
+def test_mixing_refuses_what_does_not_fit() -> None:
+    """Where no annotations are checked, as they are in tests."""
+    weights = QMix(MixerSizes(N, A, OBS, 64))._weights()
+    for z, state, what in ((9, 8, "state"), (9, 9, "weights of W₁")):
+        agents = N if what == "state" else N - 1
+        with pytest.raises(ValueError, match=f"{what} has shape"):
+            _Mix.apply(torch.zeros(z, agents), torch.randn(state, OBS), *weights)
+
+
 def test_mixing_weights_of_zero_have_no_gradient() -> None:
     found = mixed(3, 60, 50, zeros=True)
     with pytorch_alone():
@@ -299,6 +309,9 @@ def test_quantiles_without_gradients_and_without_means() -> None:
         close(z, head.at(hidden, actions, tau))
         with pytest.raises(ValueError, match="actions has shape"):
             judge(head, hidden, tau, actions[1:])
+        for wrong in (-1, A):
+            with pytest.raises(IndexError, match=f"{wrong}.* there are 0 to {A - 1}"):
+                judge(head, hidden, tau, actions.clone().fill_(wrong))
         own = torch.rand(20, N, 8)  # fractions of every agent's own: nothing is compiled for them
         close(judge(head, hidden, own, actions)[0], head.at(hidden, actions, own))
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import Call, fields
+from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
 
 _FIRST = "first_w1 first_w2 first_b1 first_v"
 _BIASES = "bias_w1 bias_w2 bias_b1 bias_v"
@@ -52,6 +52,8 @@ class _Mix(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, state: Tensor, *weights: Tensor) -> Tensor:
         (rows, agents), call = z.shape, Call()
         net = _network(call, agents, weights)
+        require_shape("state", state, rows, net.state)
+        require_shape("weights of W₁", weights[8], agents * net.embed, net.hidden)
         units = 2 * net.hidden + 2 * net.embed  # of the first layers
         made = z.new_empty(rows, units + (agents + 2) * net.embed)
         turned = z.new_empty((net.state + 1) * units + net.hidden * (agents + 1) * net.embed)

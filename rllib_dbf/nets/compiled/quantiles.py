@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rllib_dbf.nets.compiled.calls import LANES, Call, fields, fits, require_shape
 
-_MOST_FRACTIONS = 64  # their features lie on the stack
+_MOST_FRACTIONS, _MOST_COSINES = 64, 256  # their features lie on the stack
 
 
 class HeadWeights(NamedTuple):
@@ -25,7 +25,11 @@ class HeadWeights(NamedTuple):
     def fit(self, fractions: int) -> bool:
         """Whether there is compiled code for these sizes."""
         sizes = self.phi.shape
-        return fractions <= _MOST_FRACTIONS and fits(*sizes, like=self.phi) and sizes[1] <= 256
+        return (
+            fractions <= _MOST_FRACTIONS
+            and sizes[1] <= _MOST_COSINES
+            and fits(*sizes, like=self.phi)
+        )
 
 
 class _Head(Structure):
@@ -61,7 +65,17 @@ def quantiles(
         weights: Of the head.
         origins: Increasing positions of states.
         wants_means: Whether the means are asked for; they carry no gradient.
+
+    Raises:
+        IndexError: If there is no such action.
+        ValueError: If shapes differ.
     """
+    least, greatest = actions.aminmax()
+    if least < 0 or greatest >= len(weights.out):
+        raise IndexError(
+            f"actions from {int(least)} to {int(greatest)} were given; there are 0 to "
+            f"{len(weights.out) - 1}"
+        )
     return _Quantiles.apply(hidden, tau, actions, origins, wants_means, *weights)  # pyright: ignore
 
 
