@@ -28,7 +28,7 @@ from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.replay import EpisodeReplay
 from rllib_dbf.runner import TeamEnvRunner
-from rllib_dbf.team import TeamBatch, TrainBatch
+from rllib_dbf.team import TeamBatch, TrainBatch, padded_length
 from rllib_dbf.validation import validate_task
 
 REPLAY_FILE = "replay.npz"
@@ -53,7 +53,12 @@ class DBF(Algorithm):
         super().setup(config)
         spec = self._task_spec()
         validate_task(self.config, spec.reports_deaths)
-        self.replay = EpisodeReplay(self.config.replay_capacity, spec.episode_limit)
+        on_gpu = self.config.num_gpus_per_learner > 0
+        self.replay = EpisodeReplay(
+            self.config.replay_capacity,
+            spec.episode_limit,
+            **({"length_of": padded_length} if on_gpu else {}),
+        )
         seed = self.config.seed
         self._replay_rng = np.random.default_rng(
             None if seed is None else [int(seed), _REPLAY_STREAM]

@@ -16,6 +16,7 @@ from rllib_dbf.averaging import share_of
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.module import TeamRLModule
+from rllib_dbf.optimizers import Stepper
 from rllib_dbf.team import TrainBatch
 
 AuxiliaryLoss = Callable[[TrainBatch], tuple[Tensor, dict[str, Tensor]]]
@@ -29,7 +30,7 @@ class Auxiliary(NamedTuple):
     """
 
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Stepper
     loss: AuxiliaryLoss
 
     def gradients(self, batch: TrainBatch) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -37,18 +38,18 @@ class Auxiliary(NamedTuple):
         loss, stats = self.loss(batch)
         return list(torch.autograd.grad(loss, list(self.network.parameters()))), stats
 
-    def step(self, gradients: list[Tensor]) -> None:
-        """Move along these gradients."""
+    def step(self, gradients: list[Tensor], halted: Tensor | None) -> None:
+        """Move along these gradients, unless `halted` is 1."""
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
+        self.optimizer.step(halted)
 
 
 def auxiliary_networks(
     module: TeamRLModule,
     config: DBFConfig,
     barrier: BarrierTerm | None,
-    optimizer_of: Callable[[str], Any],
+    optimizer_of: Callable[[str], Stepper],
 ) -> list[Auxiliary]:
     """The networks that the configured parts train beside the team's.
 

@@ -39,7 +39,8 @@ class Estimator(NamedTuple):
     its own; it takes a batch, the settings, the critic and the Lagrange multiplier. `uses` names
     the settings that only some estimators look at, `critic` the entry of `BARRIER_CRITICS` to
     train beside the team. `by_omega`: episodes with at most ω deaths count for nothing. `priced`:
-    deaths have a price, which follows their excess over ω.
+    deaths have a price, which follows their excess over ω. `fixed`: what is computed depends on the
+    shapes of a batch alone, so that a GPU may record it.
     """
 
     surrogate: Surrogate | None
@@ -48,6 +49,7 @@ class Estimator(NamedTuple):
     pay: Pay | None = None
     by_omega: bool = True
     priced: bool = False
+    fixed: bool = True
 
 
 _SCORE = (
@@ -187,7 +189,7 @@ _FORESIGHT = ("exploration_temperature", "tie_break_margin")
 for _name, _entry in {
     "score": Estimator(_score_function, _SCORE),
     "zero": Estimator(_zero_gradient, _SCORE),
-    "shuffled": Estimator(_shuffled, _SCORE),
+    "shuffled": Estimator(_shuffled, _SCORE, fixed=False),
     "critic": Estimator(_over_own_actions, ("policy_temperature",), "counterfactual"),
     "gumbel": Estimator(_drawn_through_the_critic, ("policy_temperature",), "joint"),
     "penalty": Estimator(None, ("barrier_penalty",), pay=less_violations),

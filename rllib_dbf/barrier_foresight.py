@@ -54,9 +54,12 @@ def foresight(
 @torch.no_grad()
 def _explained(said: Tensor, known: Tensor, counted: Tensor) -> Float[Tensor, ""]:
     """1 - variance of the error / variance of what is to be foreseen; 0 if that does not vary."""
-    error, known = (known - said)[counted], known[counted]
-    if not len(known):
-        return said.new_zeros(())
-    spread = known.var(unbiased=False)
-    explained = 1.0 - error.var(unbiased=False) / spread.clamp(min=1e-8)
+    count = counted.sum().clamp(min=1)
+
+    def variance(x: Tensor) -> Tensor:
+        mean = torch.where(counted, x, 0.0).sum() / count
+        return torch.where(counted, (x - mean).square(), 0.0).sum() / count
+
+    spread = variance(known)
+    explained = 1.0 - variance(known - said) / spread.clamp(min=1e-8)
     return torch.where(spread > 1e-8, explained, 0.0)

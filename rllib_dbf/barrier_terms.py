@@ -12,6 +12,7 @@ from rllib_dbf.barrier_estimators import BARRIER_ESTIMATORS, Context
 from rllib_dbf.barrier_evidence import BarrierSettings, Evidence, gather_evidence
 from rllib_dbf.barrier_foresight import foresight
 from rllib_dbf.functional import barrier, losses, policy
+from rllib_dbf.generators import restore, state_of
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.packing import pack_episodes
 from rllib_dbf.team import TeamBatch
@@ -28,9 +29,15 @@ class BarrierTerm:
     def __init__(self, settings: BarrierSettings, generator: torch.Generator) -> None:
         self.settings = settings
         self.estimator = BARRIER_ESTIMATORS[settings.estimator]
-        self._generator = generator
+        self.generator = generator
         self._spread = 0.0  # running std of the utilities; 0 before the first update
         self._multiplier = 0.0  # of Lagrange, the price of a death; estimator "constraint"
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a GPU may record an update: it asks for no number in between."""
+        entry = self.estimator
+        return entry.fixed and not entry.priced and self.settings.temperature != "std"
 
     def loss(
         self, online: TeamNetwork, batch: TeamBatch, critic: nn.Module | None = None
@@ -58,7 +65,7 @@ class BarrierTerm:
             temperature = self._running_std(q.detach(), batch)
             stats["policy_temperature"] = torch.tensor(temperature)
         hidden = packing.unpack(hidden)[:, :-1]
-        context = Context(settings, float(temperature), self._generator, critic, hidden)
+        context = Context(settings, float(temperature), self.generator, critic, hidden)
         return self.estimator.surrogate(q, evidence, context), stats
 
     def figures(self, batch: TeamBatch) -> dict[str, Tensor]:
@@ -118,13 +125,13 @@ class BarrierTerm:
     def get_state(self) -> dict[str, Any]:
         """Generator and running figures, for a checkpoint."""
         return {
-            "generator": self._generator.get_state().numpy(),
+            "generator": state_of(self.generator),
             "spread": self._spread,
             "multiplier": self._multiplier,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned."""
-        self._generator.set_state(torch.from_numpy(state["generator"].copy()))
+        restore(self.generator, state["generator"])
         self._spread = float(state["spread"])
         self._multiplier = float(state.get("multiplier", 0.0))  # absent in older checkpoints

@@ -25,6 +25,11 @@ class GradientCombiner:
         decay = self._how.decay
         self._running = RunningGradients(decay) if decay > 0.0 else None
 
+    @property
+    def recordable(self) -> bool:
+        """Whether a GPU may record how it combines: nothing is carried from update to update."""
+        return self._running is None
+
     def share(self, env_steps: int) -> float:
         """How much of β_B is left after so many env steps; at 0 the barrier has ended."""
         if self._annealing_steps is None:
@@ -45,7 +50,7 @@ class GradientCombiner:
 
     def without_barrier(self, g_q: list[Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
         """As `combine` with a barrier that vanishes."""
-        none = torch.zeros(())
+        none = g_q[0].new_zeros(())
         names = ("gradient_cosine", "gradient_conflict_rate", "gradient_norm_ratio")
         return list(torch._foreach_mul(g_q, self._how.agreeing[0])), dict.fromkeys(names, none)
 

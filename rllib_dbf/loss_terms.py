@@ -17,7 +17,7 @@ from rllib_dbf.nets.heads import midpoints
 from rllib_dbf.nets.judging import judge
 from rllib_dbf.nets.mixers import mixer_penalty
 from rllib_dbf.nets.team_network import TeamNetwork, unroll_all
-from rllib_dbf.packing import Packing, pack_episodes
+from rllib_dbf.packing import Grid, Packing, pack_episodes
 from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch, Utilities
 
@@ -109,10 +109,11 @@ def td_loss(
     tau, state = packing.starting(tau), packing.starting(state)
     z = _mix(online, utilities, state)  # [1, M, G, K]: one long row
     y = packing.pack_steps(y)[None]
-    every = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device)
-    loss = TD_LOSSES[settings.loss](z, y, tau[None], every)
-    loss = loss + mixer_penalty(online.mixer, state)
-    return loss, {"q_taken_mean": z.detach().mean(), "target_mean": y.mean()}
+    loss = TD_LOSSES[settings.loss](z, y, tau[None], packing.played)
+    penalty = mixer_penalty(online.mixer, state)
+    if penalty is not None:
+        loss = loss + packing.mean(penalty)
+    return loss, {"q_taken_mean": packing.mean(z[0].detach()), "target_mean": packing.mean(y[0])}
 
 
 def action_scores(
@@ -139,7 +140,7 @@ def _mix(
 def _td_targets(
     target: TeamNetwork,
     batch: TeamBatch,
-    packing: Packing,
+    packing: Packing | Grid,
     hidden: Float[Tensor, "P N H"],
     online_scores: Float[Tensor, "P N A"],
     tau: Float[Tensor, "P _ K2"],

@@ -1,4 +1,4 @@
-"""The optimisers that `optimizer_name` chooses from."""
+"""The optimisers that `optimizer_name` chooses from, and steps that a GPU takes without asking."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from rllib_dbf.registry import Registry
 
@@ -14,3 +16,59 @@ OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer
 # Fused takes a third of the time of foreach, on CPU too.
 OPTIMIZERS.register("adam")(partial(torch.optim.Adam, fused=True))
 OPTIMIZERS.register("rmsprop")(partial(torch.optim.RMSprop, foreach=True, alpha=0.99))
+
+
+AUXILIARY_OPTIMIZER = OPTIMIZERS["adam"]  # of networks beside the team's
+
+
+class Stepper:
+    """Steps of an optimiser that depend on numbers of the device: whether to step, and how far.
+
+    Args:
+        optimizer: Its gradients are set by the caller.
+        device: Where it is.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        self._optimizer, self._on_gpu = optimizer, device.type == "cuda"
+        self.settle()
+        groups = optimizer.param_groups if self._on_gpu else []
+        self._rates = [torch.full((), float(g["lr"]), device=device) for g in groups]
+        self._known = [float(g["lr"]) for g in groups]
+
+    def settle(self) -> None:
+        """Make steps fit for recording on a GPU, and not elsewhere.
+
+        To be called again when the optimiser has loaded a state, perhaps from another device.
+        """
+        how = {k: v for k, v in self._optimizer.defaults.items() if k in ("fused", "foreach")}
+        for group in self._optimizer.param_groups:
+            group.update(how, capturable=self._on_gpu)
+        self._optimizer._warned_capturable_if_run_uncaptured = True  # pyright: ignore
+
+    def follow_rates(self) -> None:
+        """Tell the device the learning rates of now."""
+        for i, rate in enumerate(self._rates):
+            now = float(self._optimizer.param_groups[i]["lr"])
+            if now != self._known[i]:
+                rate.fill_(now)
+                self._known[i] = now
+
+    def step(self, halted: Float[Tensor, ""] | None = None) -> None:
+        """Step along the gradients, unless `halted` is 1."""
+        groups = self._optimizer.param_groups
+        if halted is not None:
+            self._hold(halted)
+        for group, rate in zip(groups, self._rates, strict=False):
+            group["lr"] = rate
+        self._optimizer.step()
+        for group, rate in zip(groups, self._known, strict=False):
+            group["lr"] = rate
+
+    def _hold(self, halted: Tensor) -> None:
+        if self._optimizer.defaults.get("fused"):
+            self._optimizer.found_inf = halted  # pyright: ignore  # as torch.amp tells it
+            return
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = parameter.grad.masked_fill(halted > 0, 0.0)

@@ -1,12 +1,14 @@
-"""Whole episodes without their padding: the states that exist, in the order time visits them."""
+"""Whole episodes in the order time visits their states, without padding where that pays."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from rllib_dbf.functional.losses import masked_mean
 
 
 class Packing(NamedTuple):
@@ -41,13 +43,74 @@ class Packing(NamedTuple):
         """The packed states from which a transition starts: [M, …]."""
         return packed.index_select(0, self.origins)
 
+    @property
+    def played(self) -> Bool[Tensor, "1 M"]:
+        """Which of the packed transitions were played, as one long episode: all."""
+        return torch.ones(1, len(self.origins), dtype=torch.bool, device=self.origins.device)
 
-def pack_episodes(mask: Bool[Tensor, "B T"]) -> Packing:
+    def mean(self, x: Float[Tensor, "M ..."]) -> Float[Tensor, ""]:
+        """The mean over played transitions, and over all further axes."""
+        return x.mean()
+
+
+class Grid(NamedTuple):
+    """A `Packing` that keeps the padding, so that equal shapes are equal work.
+
+    What a GPU wants: the work of an update can then be recorded once and repeated (a CUDA graph),
+    and nothing waits for the device to tell how long the episodes are. Packed order is time after
+    time, the episodes in the batch's order.
+    """
+
+    mask: Bool[Tensor, "B T"]
+
+    @property
+    def counts(self) -> list[int]:
+        """Episodes at each step: all of them."""
+        episodes, steps = self.mask.shape
+        return [episodes] * (steps + 1)
+
+    @property
+    def origins(self) -> None:
+        """Nothing: transitions start from the first M packed states."""
+        return None
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """The states of a padded [B, T+1, …] tensor: [P, …]."""
+        return padded.transpose(0, 1).flatten(0, 1)
+
+    def pack_steps(self, padded: Tensor) -> Tensor:
+        """The transitions of a padded [B, T, …] tensor: [M, …]."""
+        return padded.transpose(0, 1).flatten(0, 1)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """The padded [B, T+1, …] tensor of packed states; anything where there is none."""
+        return packed.unflatten(0, (-1, len(self.mask))).transpose(0, 1)
+
+    def starting(self, packed: Tensor) -> Tensor:
+        """The packed states from which a transition starts: [M, …]."""
+        return packed[: self.mask.numel()]
+
+    @property
+    def played(self) -> Bool[Tensor, "1 M"]:
+        """Which of the packed transitions were played, as one long episode."""
+        return self.mask.t().reshape(1, -1)
+
+    def mean(self, x: Float[Tensor, "M ..."]) -> Float[Tensor, ""]:
+        """The mean over played transitions, and over all further axes."""
+        return masked_mean(x[None], self.played)
+
+
+PADDED_ON = {"cuda"}  # types of devices
+
+
+def pack_episodes(mask: Bool[Tensor, "B T"]) -> Packing | Grid:
     """The packing of episodes of which `mask` says which transitions were played.
 
     Args:
         mask: A prefix of each row is true.
     """
+    if mask.device.type in PADDED_ON:
+        return Grid(mask)
     episodes, steps = mask.shape
     played = mask.sum(dim=1).cpu()
     lengths, order = played.sort(descending=True, stable=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +34,19 @@ class EpisodeReplay:
     Args:
         capacity: Greatest number of episodes kept, at least 1.
         episode_limit: Greatest number of steps of an episode.
+        length_of: For how many steps a batch has room whose longest episode has so many; by
+            default for no more.
     """
 
-    def __init__(self, capacity: int, episode_limit: int) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        episode_limit: int,
+        length_of: Callable[[int], int] = lambda steps: steps,
+    ) -> None:
         self.capacity = capacity
         self.episode_limit = episode_limit
+        self._length_of = length_of
         self._fields: dict[str, np.ndarray] = {}
         self._episodes: deque[_StoredEpisode] = deque()
         self._free: list[np.ndarray] = []  # rows given back by evicted episodes
@@ -179,7 +188,7 @@ class EpisodeReplay:
 
     def _gather(self, episodes: list[_StoredEpisode]) -> TeamBatch:
         lengths = np.array([len(e.rows) - 1 for e in episodes])
-        longest = int(lengths.max())
+        longest = self._length_of(int(lengths.max()))
         index = np.zeros((len(episodes), longest + 1), np.int64)
         for i, episode in enumerate(episodes):
             index[i, : len(episode.rows)] = episode.rows

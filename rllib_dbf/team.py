@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -35,6 +36,22 @@ class TeamBatch(NamedTuple):
     terminated: Bool[Tensor, "B T"]  # s_{t+1} is a true end: nothing to bootstrap from
     mask: Bool[Tensor, "B T"]  # the transition was played (not padding)
 
+    def padded(self, steps: int) -> TeamBatch:
+        """The same episodes with room for so many steps, at least T."""
+        missing = steps - self.mask.shape[1]
+        if not missing:
+            return self
+        arrays = (F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing)) for x in self)
+        longer = TeamBatch(*arrays)
+        longer.avail[:, -missing:, :, 0] = True
+        return longer
+
+
+def padded_length(steps: int) -> int:
+    """The least of few lengths that holds so many steps: multiples of 8, of 16 from 33 on, …"""
+    unit = max(8, 1 << ((steps - 1).bit_length() - 2))
+    return -(-steps // unit) * unit
+
 
 class TrainBatch(NamedTuple):
     """What one update learns from.
@@ -50,20 +67,48 @@ class TrainBatch(NamedTuple):
         """The same batch on another device."""
         if torch.device(device) == self.replay.mask.device:
             return self
-        parts = [part for part in self if part is not None]
-        moved = iter(in_one_copy([x for part in parts for x in part], torch.device(device)))
-        made = [TeamBatch(*(next(moved) for _ in part)) for part in parts]
+        moved = iter(in_one_copy(self._tensors, torch.device(device)))
+        made = [TeamBatch(*(next(moved) for _ in part)) for part in self if part is not None]
         return TrainBatch(made[0], made[1] if len(made) > 1 else None)
+
+    def overwrite(self, earlier: TrainBatch) -> None:
+        """Put this batch where an earlier one of the same shape lies, which `to` has made."""
+        there = earlier.replay.mask
+        memory = torch.empty(0, dtype=torch.uint8, device=there.device)
+        memory.set_(there.untyped_storage())
+        in_one_copy(self._tensors, there.device, memory)
+
+    def padded(self) -> TrainBatch:
+        """Both parts with room for the same number of steps, one of few (see `padded_length`)."""
+        parts = [part for part in self if part is not None]
+        steps = padded_length(max(part.mask.shape[1] for part in parts))
+        return TrainBatch(*(part if part is None else part.padded(steps) for part in self))
+
+    @property
+    def shape(self) -> tuple[tuple[int, ...], ...]:
+        """Of all arrays of both parts."""
+        return tuple(tuple(x.shape) for x in self._tensors)
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [x for part in self if part is not None for x in part]
 
 
 _ALIGNMENT = 16  # bytes
 
 
-def in_one_copy(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+def in_one_copy(
+    tensors: Sequence[Tensor], device: torch.device, memory: Tensor | None = None
+) -> list[Tensor]:
     """Tensors of the processor on another device, sent there together.
 
     A copy each costs more than the bytes do. They are gathered in page-locked memory, from which
     a GPU fetches them while the processor goes on.
+
+    Args:
+        tensors: Any types and shapes.
+        device: Where to.
+        memory: Bytes there that a copy of as many has filled before and this one is to fill.
     """
     padded = (x.nbytes + -x.nbytes % _ALIGNMENT for x in tensors)
     *starts, size = accumulate(padded, initial=0)
@@ -75,7 +120,11 @@ def in_one_copy(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]
 
     for x, part in zip(tensors, parts(gathered), strict=True):
         part.copy_(x)
-    return list(parts(gathered.to(device, non_blocking=True)))
+    if memory is None:
+        memory = gathered.to(device, non_blocking=True)
+    else:
+        memory.copy_(gathered, non_blocking=True)
+    return list(parts(memory))
 
 
 class Utilities(NamedTuple):

@@ -63,6 +63,6 @@ class BarrierCorrection(nn.Module):
         counted = batch.alive[:, :-1] & batch.mask[:, :, None]
         with torch.no_grad():
             safe = cbf.safe_actions(h[:, :-1], d[:, :-1], batch.avail[:, :-1], self.alpha)
-            ruled_out = (batch.avail[:, :-1] & ~safe).sum(dim=-1)[counted]
-            share = ruled_out.sum() / batch.avail[:, :-1].sum(dim=-1)[counted].sum().clamp(min=1)
+            available = batch.avail[:, :-1] & counted.unsqueeze(-1)
+            share = (available & ~safe).sum() / available.sum().clamp(min=1)
         return loss, {"correction_loss": loss.detach(), "ruled_out_fraction": share}

@@ -28,13 +28,16 @@ def judge(
         head: Of `HEADS`.
         hidden: States of the agents.
         tau: Fractions.
-        actions: Those chosen at the states `origins`, or at all states.
-        origins: Increasing positions of states.
+        actions: Those chosen at the states `origins`.
+        origins: Increasing positions of states; None for as many as there are actions, from the
+            first on.
         wants_means: Whether the expectations are asked for.
     """
     if isinstance(head, ImplicitQuantileHead):
         weights = head.compiled_weights(tau)
         if weights is not None:
+            if origins is None and len(actions) < len(hidden):
+                origins = torch.arange(len(actions))
             return quantiles(hidden, tau.squeeze(1), actions, weights, origins, wants_means)
     phi, q = head.embed(tau), None
     if wants_means:
@@ -43,4 +46,7 @@ def judge(
     if origins is not None:
         hidden, tau = hidden.index_select(0, origins), tau.index_select(0, origins)
         phi = None if phi is None else phi.index_select(0, origins)
+    elif len(actions) < len(hidden):
+        hidden, tau = hidden[: len(actions)], tau[: len(actions)]
+        phi = None if phi is None else phi[: len(actions)]
     return head.at(hidden, actions, tau, phi), q

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.mixers import make_mixer, mixer_penalty
+from rllib_dbf.nets.mixers import make_mixer
 from rllib_dbf.nets.quantile_heads import RiskPairHead
 from rllib_dbf.nets.unrolling import unroll_together
 from rllib_dbf.nets.utility import RecurrentUtility
-from rllib_dbf.packing import Packing
+from rllib_dbf.packing import Grid, Packing
 from rllib_dbf.team import TeamBatch, Utilities
 
 
@@ -47,11 +47,11 @@ class NormalisedMixer(nn.Module):
         """Mix chosen return quantiles into team (or, unmixed, per-agent) return quantiles."""
         return self.mixer(utilities, self.norm(state))
 
-    def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
-        """What the mixer adds to the loss."""
-        if getattr(self.mixer, "penalty", None) is None:
-            return state.new_zeros(())
-        return mixer_penalty(self.mixer, self.norm(state))
+    @property
+    def penalty(self) -> Any:
+        """That of the mixer on normalised states, None if it has none."""
+        penalty = getattr(self.mixer, "penalty", None)
+        return None if penalty is None else lambda state: penalty(self.norm(state))
 
 
 NOTHING = nn.Sequential()
@@ -64,7 +64,7 @@ class TeamNetwork(NamedTuple):
     mixer: nn.Module
     joint: Any = NOTHING  # nn.Module: what the objective needs beside these two
 
-    def unroll(self, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
+    def unroll(self, batch: TeamBatch, packing: Packing | Grid) -> Float[Tensor, "P N H"]:
         """Hidden states of every agent at every real state, in packed order."""
         return unroll(self.utility, batch, packing)
 
@@ -86,13 +86,15 @@ class TeamNetwork(NamedTuple):
                 torch._foreach_copy_(ours, others)
 
 
-def unroll(utility: RecurrentUtility, batch: TeamBatch, packing: Packing) -> Float[Tensor, "P N H"]:
+def unroll(
+    utility: RecurrentUtility, batch: TeamBatch, packing: Packing | Grid
+) -> Float[Tensor, "P N H"]:
     """Hidden states of a utility network at every real state, in packed order."""
     return unroll_all([utility], batch, packing)[0]
 
 
 def unroll_all(
-    utilities: Sequence[RecurrentUtility], batch: TeamBatch, packing: Packing
+    utilities: Sequence[RecurrentUtility], batch: TeamBatch, packing: Packing | Grid
 ) -> list[Float[Tensor, "P N H"]]:
     """Hidden states of alike networks, in packed order; gradients for the first of them only."""
     return unroll_together(

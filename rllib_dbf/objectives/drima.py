@@ -61,16 +61,17 @@ def drima_loss(
     state, seen, best = (packing.starting(x) for x in (state, seen, best))
     agent_risk, actions = packing.starting(agent_risk), packing.pack_steps(batch.actions)
     z_joint = online.joint(seen, reading.hidden, actions, reading.tau)
-    td = td_error(z_joint, y, reading.tau, settings)
+    td = td_error(z_joint, y, reading.tau, packing, settings)
     z_best = online.joint(seen, reading.hidden, best, reading.tau).detach()
-    opt = (z_best - _transformed(online, reading, best, state)).square().sum(dim=-1).mean()
+    opt = (z_best - _transformed(online, reading, best, state)).square().sum(dim=-1)
     error = z_joint.detach() - _transformed(online, reading, actions, state)
     weight = (agent_risk - (error < 0).to(error.dtype)).abs()
-    agent = (weight * F.huber_loss(error, torch.zeros_like(error), reduction="none")).sum(-1).mean()
+    agent = (weight * F.huber_loss(error, torch.zeros_like(error), reduction="none")).sum(-1)
+    opt, agent = packing.mean(opt), packing.mean(agent)
     options = settings.options
     return td + options.opt_weight * opt + options.agent_weight * agent, {
-        "q_taken_mean": z_joint.detach().mean(),
-        "target_mean": y.mean(),
+        "q_taken_mean": packing.mean(z_joint.detach()),
+        "target_mean": packing.mean(y),
         "joint_td_loss": td.detach(),
         "opt_loss": opt.detach(),
     }

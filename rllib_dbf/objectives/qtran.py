@@ -13,7 +13,7 @@ from rllib_dbf.nets.joint import CounterfactualCritic, JointCritic, JointSizes
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.objectives.objective import OBJECTIVES, Objective
 from rllib_dbf.objectives.reading import Reading, greedy, read, td_targets
-from rllib_dbf.packing import Packing, pack_episodes
+from rllib_dbf.packing import Grid, Packing, pack_episodes
 from rllib_dbf.team import TeamBatch
 
 
@@ -41,7 +41,7 @@ def _taken(q: Tensor, actions: Tensor) -> Tensor:
 class _Readings(NamedTuple):
     """What both forms start from, at every state in packed order."""
 
-    packing: Packing
+    packing: Packing | Grid
     avail: Tensor
     state: Tensor  # normalised
     online: Reading
@@ -87,7 +87,7 @@ def qtran_base_loss(
     best_joint = online.joint(state, hidden, best).detach()
     opt = _sum(_taken(q, best)) - best_joint + value
     nopt = (_sum(_taken(q, actions)) - q_joint.detach() + value).clamp(max=0.0)
-    return _combine(y, q_joint, opt, nopt, settings)
+    return _combine(y, q_joint, opt, nopt, packing, settings)
 
 
 def _sum(q: Float[Tensor, "M N"]) -> Float[Tensor, "M 1"]:
@@ -95,13 +95,18 @@ def _sum(q: Float[Tensor, "M N"]) -> Float[Tensor, "M 1"]:
 
 
 def _combine(
-    y: Tensor, q_joint: Tensor, opt: Tensor, nopt: Tensor, settings: TDSettings
+    y: Tensor,
+    q_joint: Tensor,
+    opt: Tensor,
+    nopt: Tensor,
+    packing: Packing | Grid,
+    settings: TDSettings,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    losses = [x.square().mean() for x in (y - q_joint, opt, nopt)]
+    losses = [packing.mean(x.square()) for x in (y - q_joint, opt, nopt)]
     weights = settings.options.opt_weight, settings.options.nopt_weight
     return losses[0] + weights[0] * losses[1] + weights[1] * losses[2], {
-        "q_taken_mean": q_joint.detach().mean(),
-        "target_mean": y.mean(),
+        "q_taken_mean": packing.mean(q_joint.detach()),
+        "target_mean": packing.mean(y),
         "joint_td_loss": losses[0].detach(),
         "opt_loss": losses[1].detach(),
         "nopt_loss": losses[2].detach(),
@@ -134,7 +139,7 @@ def qtran_alt_loss(
     others = (_sum(q_taken) - q_taken).unsqueeze(-1)  # Σ_{j≠i} q_j(u_j)
     difference = q + others - q_joint.detach() + value.unsqueeze(-1)
     nopt = difference.masked_fill(~avail, torch.inf).amin(dim=-1)
-    return _combine(y, _taken(q_joint, actions), opt, nopt, settings)
+    return _combine(y, _taken(q_joint, actions), opt, nopt, packing, settings)
 
 
 OBJECTIVES.register("qtran_base")(Objective(qtran_base_loss, _base_critic, QtranOptions))

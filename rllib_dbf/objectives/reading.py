@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from rllib_dbf.functional import targets
 from rllib_dbf.loss_terms import TD_LOSSES, TDSettings
 from rllib_dbf.nets.team_network import unroll
 from rllib_dbf.nets.utility import RecurrentUtility
-from rllib_dbf.packing import Packing
+from rllib_dbf.packing import Grid, Packing
 from rllib_dbf.team import TeamBatch, Utilities
 
 
@@ -39,7 +38,10 @@ class Reading(NamedTuple):
 
 
 def read(
-    utility: RecurrentUtility, batch: TeamBatch, packing: Packing, tau: Float[Tensor, "P _ K"]
+    utility: RecurrentUtility,
+    batch: TeamBatch,
+    packing: Packing | Grid,
+    tau: Float[Tensor, "P _ K"],
 ) -> Reading:
     """What a utility network says at all packed states."""
     hidden = unroll(utility, batch, packing)
@@ -58,7 +60,7 @@ def greedy(scores: Float[Tensor, "P N A"], avail: Tensor) -> Int[Tensor, "P N"]:
 
 
 def td_targets(
-    values: Float[Tensor, "P G K"], batch: TeamBatch, packing: Packing, settings: TDSettings
+    values: Float[Tensor, "P G K"], batch: TeamBatch, packing: Packing | Grid, settings: TDSettings
 ) -> Float[Tensor, "M G K"]:
     """TD(λ) targets of the played transitions from the packed values of the states."""
     y = targets.td_lambda_targets(
@@ -76,8 +78,8 @@ def td_error(
     z: Float[Tensor, "M G K"],
     y: Float[Tensor, "M G K2"],
     tau: Float[Tensor, "M _ K"],
+    packing: Packing | Grid,
     settings: TDSettings,
 ) -> Float[Tensor, ""]:
     """The row's TD loss of played transitions."""
-    every = torch.ones(1, len(z), dtype=torch.bool, device=z.device)
-    return TD_LOSSES[settings.loss](z[None], y[None], tau[None], every)
+    return TD_LOSSES[settings.loss](z[None], y[None], tau[None], packing.played)

@@ -14,7 +14,7 @@ from rllib_dbf.nets.mixers.qatten import SignedAttention
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.objectives.objective import OBJECTIVES, Objective
 from rllib_dbf.objectives.reading import Reading, as_episode, greedy, read, td_error, td_targets
-from rllib_dbf.packing import Packing, pack_episodes
+from rllib_dbf.packing import Grid, Packing, pack_episodes
 from rllib_dbf.team import TeamBatch
 
 
@@ -89,12 +89,12 @@ def residual_loss(
     z_residual = negative_part(mix(joint.residual_utility, joint.residual))
     z_central = mix(joint.central_utility, joint.central)
     z = z_tot + torch.where(greedy_taken[:, None, None], 0.0, z_residual)
-    parts = [td_error(x, y, main.tau, settings) for x in (z, z_central)]
+    parts = [td_error(x, y, main.tau, packing, settings) for x in (z, z_central)]
     return parts[0] + parts[1], {
-        "q_taken_mean": z.detach().mean(),
-        "target_mean": y.mean(),
+        "q_taken_mean": packing.mean(z.detach()),
+        "target_mean": packing.mean(y),
         "joint_td_loss": parts[1].detach(),
-        "residual_mean": z_residual.detach().mean(),
+        "residual_mean": packing.mean(z_residual.detach()),
     }
 
 
@@ -102,7 +102,7 @@ def residual_loss(
 def _central_targets(
     target: TeamNetwork,
     batch: TeamBatch,
-    packing: Packing,
+    packing: Packing | Grid,
     best: Tensor,
     tau: Tensor,
     settings: TDSettings,

@@ -15,7 +15,7 @@ from rllib_dbf.nets.quantile_heads import chosen
 from rllib_dbf.nets.team_network import TeamNetwork
 from rllib_dbf.objectives.objective import OBJECTIVES, Objective
 from rllib_dbf.objectives.reading import Reading, greedy, read, td_targets
-from rllib_dbf.packing import Packing, pack_episodes
+from rllib_dbf.packing import Grid, Packing, pack_episodes
 from rllib_dbf.team import TeamBatch, Utilities
 
 
@@ -63,16 +63,15 @@ def rmix_loss(
     )
     actions = packing.pack_steps(batch.actions)
     q_tot = _mix(online, scores, actions, reading.hidden, state)
-    td = (y - q_tot).square().mean()
+    td = packing.mean((y - q_tot).square())
     own = scores.gather(-1, actions.unsqueeze(-1)).detach()  # [M, N, 1]
     team = packing.pack_steps(batch.reward)[:, None, None]
     own_y = returns + (team if settings.options.local_reward == "team" else own)
     z = chosen(reading.head.all(reading.hidden), actions)
-    every = torch.ones(1, len(z), dtype=torch.bool, device=z.device)
-    quantile = quantile_huber(z[None], own_y[None], reading.tau[None], every)
+    quantile = quantile_huber(z[None], own_y[None], reading.tau[None], packing.played)
     return td + settings.options.quantile_weight * quantile, {
-        "q_taken_mean": q_tot.detach().mean(),
-        "target_mean": y.mean(),
+        "q_taken_mean": packing.mean(q_tot.detach()),
+        "target_mean": packing.mean(y),
         "quantile_loss": quantile.detach(),
     }
 
@@ -97,7 +96,11 @@ def _mix(
 
 
 def _next_returns(
-    reading: Reading, actions: Tensor, batch: TeamBatch, packing: Packing, settings: TDSettings
+    reading: Reading,
+    actions: Tensor,
+    batch: TeamBatch,
+    packing: Packing | Grid,
+    settings: TDSettings,
 ) -> Float[Tensor, "M N K"]:
     """γ (1 - d) Z_i⁻(u*) of the state each transition leads to."""
     z = packing.unpack(reading.at(actions))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -123,8 +122,9 @@ def check_learner(case: Case, parts: Parts) -> None:
     settings = _settings(case, parts.loss)
     loss, _ = loss_terms.td_loss(online, target, batch, _taus(case, batch), settings)
     # The references penalise attention to padding as well; ours sees none of it.
-    penalty = partial(mixer_penalty, online.mixer)
-    loss = loss + penalty(batch.state[:, :-1]) - penalty(batch.state[:, :-1][batch.mask])
+    every = mixer_penalty(online.mixer, batch.state[:, :-1])
+    if every is not None:
+        loss = loss + every.mean() - every[batch.mask].mean()
     loss.backward()
     case.check("out/loss_td" if "out/loss_td" in case.arrays else "out/loss", parts.factor * loss)
     check_parameter_gradients(case, online.utility, "agent", name_maps.AGENT, parts.factor)

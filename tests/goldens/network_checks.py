@@ -188,7 +188,7 @@ def check_duelling_mixer(case: Case, name: str) -> None:
     if "out/lambda" in case.arrays:
         case.check("out/lambda", mixer.importance(state, case.get("actions")))
     if "out/attend_reg" in case.arrays:
-        case.check("out/attend_reg", mixer.penalty(state))
+        case.check("out/attend_reg", mixer.penalty(state).mean())
 
 
 def check_return_mixer(case: Case, name: str) -> None:
@@ -204,7 +204,7 @@ def check_return_mixer(case: Case, name: str) -> None:
         plain = mixer.mixer.duel(mean, state)[0][..., None, None]
         case.check("out/v_part", plain)
         case.check("out/adv_part", z_tot - plain)
-        case.check("out/attend_reg", mixer.penalty(state))
+        case.check("out/attend_reg", mixer.penalty(state).mean())
     weighted = "sum_j j" in case.entry["description"] or name in WEIGHTED
     order = torch.arange(1, z.shape[-1] + 1, dtype=case.dtype) if weighted else z.new_ones(1)
     (z_tot * order).sum().backward()

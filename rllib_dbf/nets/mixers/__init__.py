@@ -5,8 +5,8 @@ Every mixer is made by `make_mixer` from one `MixerSizes` and called as
 that raising a utility never lowers the team value, `grouped` that there is one value per agent
 (G = N) instead of one for the team (G = 1), `expected_only` that it refuses return quantiles
 because it is not linear in them, `reads_maximum` that it looks at `q_max` (it may if it does not
-say). A mixer may have a method `penalty(state)`, a number
-that is added to the loss.
+say). A mixer may have a method `penalty(state)`: a number
+per state, whose mean is added to the loss.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def make_mixer(name: str, *args: Any, **kwargs: Any) -> nn.Module:
     return MIXERS[name.strip()](MixerSizes(*args, **kwargs))
 
 
-def mixer_penalty(mixer: nn.Module, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
-    """What a mixer, or the mixer inside it, adds to the loss; 0 for most."""
+def mixer_penalty(mixer: nn.Module, state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L"] | None:
+    """What a mixer, or the mixer inside it, adds to the loss of each state; None for most."""
     penalty = getattr(mixer, "penalty", None)
-    return state.new_zeros(()) if penalty is None else penalty(state)
+    return None if penalty is None else penalty(state)

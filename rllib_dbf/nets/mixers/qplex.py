@@ -156,7 +156,7 @@ class QPlexAttention(QPlex):
         bias = self.value(state) / self.sizes.n_agents
         return attention.sum(dim=-2) + TINY, bias.expand(*state.shape[:-1], self.sizes.n_agents)
 
-    def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, ""]:
-        """0.001 Σ_h mean(logits_h²) over states and agents, to be added to the loss."""
+    def penalty(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L"]:
+        """0.001 Σ_h mean(logits_h²) over agents; its mean over states is added to the loss."""
         logits = self._logits(state)
-        return ATTENTION_PENALTY * self.n_heads * logits.square().mean()
+        return ATTENTION_PENALTY * self.n_heads * logits.square().mean(dim=(-2, -1))

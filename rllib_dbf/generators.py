@@ -1,0 +1,35 @@
+"""Generators of random numbers on a device, and their states in checkpoints."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+
+
+def make_generator(
+    device: torch.device, seed: int | None, stream: int, scale: int = 1_000
+) -> torch.Generator:
+    """A generator on a device: the same for the same seed and stream, any if there is no seed."""
+    generator = torch.Generator(device=device)
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(int(seed) * scale + stream)
+    return generator
+
+
+def state_of(generator: torch.Generator) -> UInt8[ndarray, " S"]:
+    """What `restore` takes."""
+    return generator.get_state().numpy()
+
+
+def restore(generator: torch.Generator, state: UInt8[ndarray, " S"]) -> None:
+    """Go on from a state; one of another kind of device, which draws other numbers, seeds it."""
+    if len(state) == len(generator.get_state()):
+        generator.set_state(torch.from_numpy(np.array(state, dtype=np.uint8)))
+    else:
+        generator.manual_seed(zlib.crc32(np.asarray(state, np.uint8).tobytes()))
