@@ -28,7 +28,7 @@ from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.replay import EpisodeReplay
 from rllib_dbf.runner import TeamEnvRunner
-from rllib_dbf.team import TeamBatch, TrainBatch, padded_length
+from rllib_dbf.team import TeamBatch, TrainBatch
 from rllib_dbf.validation import validate_task
 
 REPLAY_FILE = "replay.npz"
@@ -54,11 +54,7 @@ class DBF(Algorithm):
         spec = self._task_spec()
         validate_task(self.config, spec.reports_deaths)
         on_gpu = self.config.num_gpus_per_learner > 0
-        self.replay = EpisodeReplay(
-            self.config.replay_capacity,
-            spec.episode_limit,
-            **({"length_of": padded_length} if on_gpu else {}),
-        )
+        self.replay = EpisodeReplay(self.config.replay_capacity, spec.episode_limit, on_gpu)
         seed = self.config.seed
         self._replay_rng = np.random.default_rng(
             None if seed is None else [int(seed), _REPLAY_STREAM]
@@ -157,10 +153,12 @@ class DBF(Algorithm):
         """One `TrainBatch` per learner; together they hold `batch_episodes` episodes."""
         config = self.config
         learners = max(1, config.num_learners)
-        replayed = self.replay.sample(config.batch_episodes, self._replay_rng)
-        latest = None
-        if config.barrier_estimator != "off":
-            latest = self.replay.latest(config.on_policy_episodes)
+        n, latest = config.batch_episodes, None
+        if config.barrier_estimator == "off":
+            replayed = self.replay.sample(n, self._replay_rng)
+        else:
+            k = config.on_policy_episodes
+            replayed, latest = self.replay.sample_and_latest(n, k, self._replay_rng)
         if learners == 1:
             return [TrainBatch(replayed, latest)]
         # The K latest episodes go to every learner whole: K is small, and the barrier's baseline

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import sys
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from numpy.random import Generator
 
 from rllib_dbf.episode import STATE_FIELDS, STEP_FIELDS, EpisodeBundle, TeamEpisode
-from rllib_dbf.team import TeamBatch
+from rllib_dbf.team import TeamBatch, in_one_block, padded_length
 
 # Reserve address space without committing memory: rows cost RAM only once they are written.
 _MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
@@ -34,19 +33,20 @@ class EpisodeReplay:
     Args:
         capacity: Greatest number of episodes kept, at least 1.
         episode_limit: Greatest number of steps of an episode.
-        length_of: For how many steps a batch has room whose longest episode has so many; by
-            default for no more.
+        for_gpu: Batches have room for one of few numbers of steps (see `padded_length`), and lie
+            in page-locked memory.
     """
 
     def __init__(
         self,
         capacity: int,
         episode_limit: int,
-        length_of: Callable[[int], int] = lambda steps: steps,
+        for_gpu: bool = False,
     ) -> None:
         self.capacity = capacity
         self.episode_limit = episode_limit
-        self._length_of = length_of
+        self._for_gpu = for_gpu
+        self._pinned = for_gpu and torch.cuda.is_available()
         self._fields: dict[str, np.ndarray] = {}
         self._episodes: deque[_StoredEpisode] = deque()
         self._free: list[np.ndarray] = []  # rows given back by evicted episodes
@@ -97,20 +97,40 @@ class EpisodeReplay:
             for name in names:
                 self._fields[name][rows] = bundle.fields[name]
 
-    def sample(self, n: int, rng: Generator) -> TeamBatch:
+    def sample(self, n: int, rng: Generator, at_least: int = 0) -> TeamBatch:
         """`n` episodes drawn uniformly without replacement, trimmed to the longest of them.
+
+        Args:
+            n: How many.
+            rng: Draws them.
+            at_least: Steps for which there is to be room anyway.
 
         Raises:
             ValueError: If fewer than `n` episodes are stored.
         """
         if n > len(self):
             raise ValueError(f"asked for {n} episodes, but only {len(self)} are stored")
-        return self._gather([self._episodes[i] for i in rng.choice(len(self), n, replace=False)])
+        drawn = [self._episodes[i] for i in rng.choice(len(self), n, replace=False)]
+        return self._gather(drawn, at_least)
 
-    def latest(self, n: int) -> TeamBatch:
-        """The `n` episodes added last (fewer if fewer are stored), oldest of them first."""
+    def latest(self, n: int, at_least: int = 0) -> TeamBatch:
+        """The `n` episodes added last (fewer if fewer are stored), oldest of them first.
+
+        Args:
+            n: How many.
+            at_least: Steps for which there is to be room anyway.
+        """
+        return self._gather(self._last(n), at_least)
+
+    def sample_and_latest(self, n: int, latest: int, rng: Generator) -> tuple[TeamBatch, TeamBatch]:
+        """`sample` and `latest`; for a GPU with room for the same number of steps."""
+        longest = max(len(e.rows) - 1 for e in self._last(latest)) if self._for_gpu else 0
+        sample = self.sample(n, rng, longest)
+        return sample, self.latest(latest, sample.mask.shape[1] if self._for_gpu else 0)
+
+    def _last(self, n: int) -> list[_StoredEpisode]:
         stored = len(self._episodes)
-        return self._gather([self._episodes[i] for i in range(max(0, stored - n), stored)])
+        return [self._episodes[i] for i in range(max(0, stored - n), stored)]
 
     def get_state(self) -> dict[str, Any]:
         """Everything stored, compacted to the rows in use."""
@@ -186,20 +206,44 @@ class EpisodeReplay:
             self._used_rows += missing
         return np.concatenate(taken) if len(taken) > 1 else taken[0]
 
-    def _gather(self, episodes: list[_StoredEpisode]) -> TeamBatch:
+    def _gather(self, episodes: list[_StoredEpisode], at_least: int = 0) -> TeamBatch:
         lengths = np.array([len(e.rows) - 1 for e in episodes])
-        longest = self._length_of(int(lengths.max()))
+        longest = max(at_least, int(lengths.max()))
+        longest = padded_length(longest) if self._for_gpu else longest
         index = np.zeros((len(episodes), longest + 1), np.int64)
         for i, episode in enumerate(episodes):
             index[i, : len(episode.rows)] = episode.rows
         steps = np.where(np.arange(longest) < lengths[:, None], index[:, :-1], 0)
-        mask = torch.from_numpy(steps > 0)
-        ended = torch.zeros_like(mask)
-        ended[torch.arange(len(episodes)), torch.from_numpy(lengths - 1)] = torch.tensor(
-            [e.terminated for e in episodes]
-        )
-        state = {n: torch.from_numpy(self._fields[n][index]) for n in STATE_FIELDS}
-        step = {n: torch.from_numpy(self._fields[n][steps]) for n in STEP_FIELDS}
-        state["deaths"] = state["deaths"].float()
-        step["actions"] = step["actions"].long()
-        return TeamBatch(**state, **step, terminated=ended, mask=mask)
+        batch = self._new_batch(len(episodes), longest)
+        for names, rows in ((STATE_FIELDS, index), (STEP_FIELDS, steps)):
+            for name in names:
+                _take(self._fields[name], rows, getattr(batch, name).numpy())
+        np.greater(steps, 0, out=batch.mask.numpy())
+        ended = batch.terminated.numpy()
+        ended[:] = False
+        ended[np.arange(len(episodes)), lengths - 1] = [e.terminated for e in episodes]
+        return batch
+
+    def _new_batch(self, episodes: int, steps: int) -> TeamBatch:
+        """Arrays to fill; for a GPU in one block, which elsewhere is slower to come by."""
+        types = {"deaths": torch.float32, "actions": torch.int64}
+        of_steps = *STEP_FIELDS, "terminated", "mask"
+        shapes = []
+        for name in TeamBatch._fields:
+            field = self._fields.get(name, _FLAGS)
+            kind = types.get(name) or torch.from_numpy(field[:0]).dtype
+            rows = steps if name in of_steps else steps + 1
+            shapes.append(((episodes, rows, *field.shape[1:]), kind))
+        if self._for_gpu:
+            return TeamBatch(*in_one_block(shapes, self._pinned))
+        return TeamBatch(*(torch.empty(shape, dtype=kind) for shape, kind in shapes))
+
+
+_FLAGS = np.zeros(0, np.bool_)
+
+
+def _take(field: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
+    if out.dtype == field.dtype:
+        np.take(field, rows, axis=0, out=out, mode="clip")  # "raise" would make a copy first
+    else:
+        out[...] = field[rows]

@@ -7,13 +7,14 @@ independent learners), `S` state features, `O` observation features, `H` hidden 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 
@@ -46,6 +47,26 @@ class TeamBatch(NamedTuple):
         longer.avail[:, -missing:, :, 0] = True
         return longer
 
+    def block(self, device: torch.device) -> UInt8[Tensor, " bytes"]:
+        """All arrays as the bytes of one block, from which they go to a device in one copy.
+
+        It is where they lie if `in_one_block` made them, else new: many copies cost more than
+        their bytes do.
+        """
+        lies_at = self.obs.untyped_storage().data_ptr()
+        if all(x.untyped_storage().data_ptr() == lies_at for x in self):
+            return whole_block(self.obs)
+        new = in_one_block([(x.shape, x.dtype) for x in self], pinned=device.type == "cuda")
+        for to, x in zip(new, self, strict=True):
+            to.copy_(x)
+        return whole_block(new[0])
+
+    def to(self, device: torch.device) -> TeamBatch:
+        """The same episodes on another device."""
+        block = self.block(device).to(device, non_blocking=True)
+        shapes = [(x.shape, x.dtype) for x in self]
+        return TeamBatch(*views_of(block, shapes))
+
 
 def padded_length(steps: int) -> int:
     """The least of few lengths that holds so many steps: multiples of 8, of 16 from 33 on, …"""
@@ -67,64 +88,58 @@ class TrainBatch(NamedTuple):
         """The same batch on another device."""
         if torch.device(device) == self.replay.mask.device:
             return self
-        moved = iter(in_one_copy(self._tensors, torch.device(device)))
-        made = [TeamBatch(*(next(moved) for _ in part)) for part in self if part is not None]
-        return TrainBatch(made[0], made[1] if len(made) > 1 else None)
+        return TrainBatch(*(part and part.to(torch.device(device)) for part in self))
 
     def overwrite(self, earlier: TrainBatch) -> None:
         """Put this batch where an earlier one of the same shape lies, which `to` has made."""
-        there = earlier.replay.mask
-        memory = torch.empty(0, dtype=torch.uint8, device=there.device)
-        memory.set_(there.untyped_storage())
-        in_one_copy(self._tensors, there.device, memory)
+        for part, there in zip(self, earlier, strict=True):
+            if part is not None:
+                whole_block(there.mask).copy_(part.block(there.mask.device), non_blocking=True)
 
     def padded(self) -> TrainBatch:
         """Both parts with room for the same number of steps, one of few (see `padded_length`)."""
-        parts = [part for part in self if part is not None]
-        steps = padded_length(max(part.mask.shape[1] for part in parts))
-        return TrainBatch(*(part if part is None else part.padded(steps) for part in self))
+        steps = padded_length(max(part.mask.shape[1] for part in self if part is not None))
+        return TrainBatch(*(part and part.padded(steps) for part in self))
 
     @property
     def shape(self) -> tuple[tuple[int, ...], ...]:
         """Of all arrays of both parts."""
-        return tuple(tuple(x.shape) for x in self._tensors)
-
-    @property
-    def _tensors(self) -> list[Tensor]:
-        return [x for part in self if part is not None for x in part]
+        return tuple(tuple(x.shape) for part in self if part is not None for x in part)
 
 
 _ALIGNMENT = 16  # bytes
 
 
-def in_one_copy(
-    tensors: Sequence[Tensor], device: torch.device, memory: Tensor | None = None
-) -> list[Tensor]:
-    """Tensors of the processor on another device, sent there together.
-
-    A copy each costs more than the bytes do. They are gathered in page-locked memory, from which
-    a GPU fetches them while the processor goes on.
+def in_one_block(shapes: Sequence[tuple[Sequence[int], torch.dtype]], pinned: bool) -> list[Tensor]:
+    """New tensors side by side in one block of memory, so that one copy sends them all.
 
     Args:
-        tensors: Any types and shapes.
-        device: Where to.
-        memory: Bytes there that a copy of as many has filled before and this one is to fill.
+        shapes: Of each, and its type.
+        pinned: In page-locked memory, from which a GPU fetches while the processor goes on.
     """
-    padded = (x.nbytes + -x.nbytes % _ALIGNMENT for x in tensors)
-    *starts, size = accumulate(padded, initial=0)
-    gathered = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    size = sum(_room(shape, kind) for shape, kind in shapes)
+    return views_of(torch.empty(size, dtype=torch.uint8, pin_memory=pinned), shapes)
 
-    def parts(buffer: Tensor) -> Iterator[Tensor]:
-        for x, start in zip(tensors, starts, strict=True):
-            yield buffer[start : start + x.nbytes].view(x.dtype).view(x.shape)
 
-    for x, part in zip(tensors, parts(gathered), strict=True):
-        part.copy_(x)
-    if memory is None:
-        memory = gathered.to(device, non_blocking=True)
-    else:
-        memory.copy_(gathered, non_blocking=True)
-    return list(parts(memory))
+def views_of(
+    block: UInt8[Tensor, " bytes"], shapes: Sequence[tuple[Sequence[int], torch.dtype]]
+) -> list[Tensor]:
+    """Tensors that lie side by side in a block of memory."""
+    starts = accumulate((_room(shape, kind) for shape, kind in shapes), initial=0)
+    return [
+        block[start : start + math.prod(shape) * kind.itemsize].view(kind).view(*shape)
+        for (shape, kind), start in zip(shapes, starts, strict=False)
+    ]
+
+
+def _room(shape: Sequence[int], kind: torch.dtype) -> int:
+    size = math.prod(shape) * kind.itemsize
+    return size + -size % _ALIGNMENT
+
+
+def whole_block(x: Tensor) -> UInt8[Tensor, " bytes"]:
+    """All bytes of the block in which a tensor lies."""
+    return torch.empty(0, dtype=torch.uint8, device=x.device).set_(x.untyped_storage())
 
 
 class Utilities(NamedTuple):

@@ -77,15 +77,11 @@ def collect(algo: Any) -> Any:
 
 def train_batch(algo: Any) -> TrainBatch:
     """What the algorithm would learn from next: replayed and latest episodes."""
-    config: DBFConfig = algo.config
-    replayed = algo.replay.sample(config.batch_episodes, algo._replay_rng)
-    if config.barrier_estimator == "off":
-        return TrainBatch(replayed, None)
-    return TrainBatch(replayed, algo.replay.latest(config.on_policy_episodes))
+    return algo._batches()[0]
 
 
 def update(algo: Any, batch: TrainBatch) -> None:
-    """One update of the algorithm's learner; returns once it is done, on a GPU too."""
+    """One update of the algorithm's learner; a GPU may still be at it when this returns."""
     algo.learner_group.update(
         batches=[batch], timesteps={}, episodes_sampled=0, reduce_metrics=False
     )
