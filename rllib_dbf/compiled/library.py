@@ -32,6 +32,18 @@ class Library(NamedTuple):
     reason: str
 
 
+def switched_on() -> bool:
+    """Whether the user lets compiled code, in C or for a GPU, be used.
+
+    Raises:
+        ValueError: If `RLLIB_DBF_COMPILED` is neither 0 nor 1.
+    """
+    switch = os.environ.get(SWITCH, "1")
+    if switch not in ("0", "1"):
+        raise ValueError(f"{SWITCH}={switch!r} is neither 0 (PyTorch alone) nor 1 (the default)")
+    return switch == "1"
+
+
 @functools.cache
 def library() -> Library:
     """The functions of the C files, built the first time on a machine and kept in the user's cache.
@@ -42,10 +54,7 @@ def library() -> Library:
     Raises:
         ValueError: If `RLLIB_DBF_COMPILED` is neither 0 nor 1.
     """
-    switch = os.environ.get(SWITCH, "1")
-    if switch not in ("0", "1"):
-        raise ValueError(f"{SWITCH}={switch!r} is neither 0 (PyTorch alone) nor 1 (the default)")
-    if switch == "0":
+    if not switched_on():
         return Library(None, f"switched off by {SWITCH}=0")
     try:
         path = _built()

@@ -13,6 +13,8 @@ from torch import Tensor
 from rllib_dbf.nets.compiled.calls import fits
 from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.compiled.hypernet import HypernetWeights
+from rllib_dbf.nets.fused import launches
+from rllib_dbf.nets.fused.trace import TritonTrace
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.input_layers import FactoredHypernetInput
 
@@ -50,12 +52,14 @@ def unroll_together(
         prepared += [other.input_layer.prepare(x) for other in utilities[1:]]
     weights = [GRUWeights.of(utility.gru) for utility in utilities]
     learns = torch.is_grad_enabled()
-    if has_compiled_steps(first, memory):
+    if has_fused_walks(utilities, memory, rows):
+        trace = TritonTrace(weights, memory.hidden, rows, learns)
+    elif has_compiled_steps(first, memory):
         trace = CompiledTrace(weights, memory.hidden, rows, learns)
     else:
         trace = GRUTrace(weights, memory.hidden, rows)
     if first.uses_quantiles:
-        if isinstance(trace, CompiledTrace):
+        if not isinstance(trace, GRUTrace):
             nets = [hypernet_weights(utility) for utility in utilities]
             trace.run_hypernets(nets, prepared, avail.flatten(0, 1), memory.quantiles)
             inputs = trace.hypernet_inputs(prepared[0], nets[0]) if learns else None
@@ -81,6 +85,22 @@ def has_compiled_steps(utility: RecurrentUtility, memory: Memory) -> bool:
         return False
     sizes = utility.hidden_dim, utility.n_memory_quantiles, layer.coefficients[0].out_features
     return fits(*sizes, like=memory.hidden)
+
+
+def has_fused_walks(
+    utilities: Sequence[RecurrentUtility], memory: Memory, counts: Sequence[int]
+) -> bool:
+    """Whether there are kernels for whole walks of alike networks on the memory's device."""
+    first = utilities[0]
+    if not launches.fits(first.hidden_dim, counts, len(utilities), like=memory.hidden):
+        return False
+    layer = first.input_layer
+    if not first.uses_quantiles:
+        return True
+    if not isinstance(layer, FactoredHypernetInput):
+        return False
+    sizes = layer.coefficients[0].out_features, layer.coefficients[2].out_features
+    return launches.fits_hypernet(first.n_memory_quantiles, *sizes, first.head.out.out_features)
 
 
 @torch.no_grad()
