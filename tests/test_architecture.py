@@ -37,10 +37,13 @@ def relative(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
+KERNELS = {f"nets/fused/{name}.py" for name in ("products", "walks", "backwards")}
+
+
 @pytest.mark.parametrize("path", files_in("functional", "nets"), ids=relative)
 def test_mathematics_needs_torch_only(path: Path) -> None:
     allowed = set(sys.stdlib_module_names) | {"torch", "jaxtyping", "numpy", "rllib_dbf"}
-    if relative(path) == "nets/fused/walks.py":  # imported where PyTorch has brought Triton along
+    if relative(path) in KERNELS:  # imported where PyTorch has brought Triton along
         allowed.add("triton")
     assert imports(path, top_level_only=False) <= allowed
 

@@ -1,7 +1,8 @@
 """Walks of one launch against PyTorch's, on a GPU or through Triton's interpreter.
 
 Without a GPU: `TRITON_INTERPRET=1 PYTHONPATH=FOLDER pytest tests/nets/test_fused.py`, where
-`pip install --no-deps --target FOLDER triton` put Triton.
+`pip install --no-deps --target FOLDER triton` put Triton: 3.7 or later, as earlier interpreters do
+not work with NumPy 2.4.
 """
 
 import importlib.util
@@ -35,9 +36,10 @@ KINDS = {
     "hypernet": {"head": "iqn", "input_layer": "hypernet_factored"},
     "pair": {"head": "iqn_pair", "input_layer": "hypernet_factored"},
 }
-SIZES = {  # quantiles, features, bases, actions: powers of two, and none
+SIZES = {  # quantiles, features, bases, actions
     "even": (32, 32, 4, 16),
     "odd": (19, 21, 3, 7),
+    "wide": (64, 41, 8, 37),
 }
 
 
@@ -95,44 +97,45 @@ def compared(nets: list[RecurrentUtility], episodes: int, monkeypatch) -> None:
     close(fused, expected)
 
 
-@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [("linear", "odd"), *(("hypernet", s) for s in SIZES), ("pair", "even")]
+)
 @pytest.mark.parametrize("hidden_dim", [16, 32, 64])
-@pytest.mark.parametrize("kind", KINDS)
 def test_walks_and_their_gradients_are_those_of_pytorch(
     kind: str, hidden_dim: int, sizes: str, monkeypatch
 ) -> None:
     nets = [utility(kind, hidden_dim, sizes), utility(kind, hidden_dim, sizes, seed=3)]
-    compared(nets, 7, monkeypatch)  # 21 rows: one block, and a rest
+    compared(nets, 3, monkeypatch)  # 9 rows: a block, and a rest
 
 
-@pytest.mark.parametrize("episodes", [1, 16])
+@pytest.mark.parametrize("episodes", [1, 8])
 @pytest.mark.parametrize("kind", ["linear", "hypernet"])
 def test_a_network_alone(kind: str, episodes: int, monkeypatch) -> None:
     compared([utility(kind)], episodes, monkeypatch)
 
 
 def test_the_first_of_equal_actions_is_greedy_and_none_that_is_unavailable() -> None:
-    """The quantiles that the first step leaves tell which action it took for the greedy one."""
+    """Every action's return is its bias, so the quantiles tell which one a step took."""
     net = utility("hypernet")
-    head, actions = net.head, net.head.out.out_features
     with torch.no_grad():
-        head.out.weight.zero_()  # all actions are worth their bias, and the mean their quantiles
-        head.out.bias.copy_(torch.tensor([3.0, 1.0, 2.0, 2.0, 2.0, 1.0, 5.0]))
-    avail = torch.ones(2, N, actions, dtype=torch.bool, device=DEVICE)
+        net.head.out.weight.zero_()
+        net.head.out.bias.copy_(torch.tensor([3.0, 1.0, 2.0, 2.0, 2.0, 1.0, 5.0]))
+    avail = torch.ones(2, N, 7, dtype=torch.bool, device=DEVICE)
     avail[:, 0, [0, 6]] = False  # 2, 3 and 4 are equal
     avail[:, 1, [0, 2, 6]] = False  # 3 and 4
     avail[:, 2] = False
-    rows = [N, N]
     memory = net.initial_memory(N)
-    trace = TritonTrace([GRUWeights.of(net.gru)], memory.hidden, rows, learns=True)
+    trace = TritonTrace([GRUWeights.of(net.gru)], memory.hidden, [N, N], learns=True)
     prepared = torch.zeros(2 * N, 3 * net.hidden_dim, device=DEVICE)
-    hypernet = hypernet_weights(net)
-    hypernet = hypernet._replace(out_bias=hypernet.out_bias, phi=torch.zeros_like(hypernet.phi))
-    trace.run_hypernets([hypernet], [prepared], avail.flatten(0, 1), memory.quantiles)
-    small = trace.hypernet_layer[1][N:]  # asinh of the quantiles on entering the second step
-    close(
-        small, torch.asinh(torch.tensor([2.0, 2.0, 3.0], device=DEVICE))[:, None].expand_as(small)
-    )
+    # Equal biases and unequal returns: φ = 1, weights of the quantiles alone tell actions apart.
+    weights = hypernet_weights(net)
+    out = torch.arange(7.0, device=DEVICE)[:, None].expand_as(weights.out)
+    weights = weights._replace(out=out, phi=torch.ones_like(weights.phi))
+    trace.run_hypernets([weights], [prepared], avail.flatten(0, 1), memory.quantiles)
+    remembered = trace.hypernet_layer[1][N:].sinh()  # on entering the second step
+    action = torch.tensor([2, 3, 0], device=DEVICE)
+    expected = action * trace.states[0, :N].sum(dim=-1) + net.head.out.bias[action]
+    close(remembered, expected[:, None].expand_as(remembered))
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])

@@ -14,21 +14,19 @@ from torch import Tensor
 
 from rllib_dbf.compiled import library
 
-BLOCK = 16  # rows that walk together
-PRECISION = "ieee"
-_WARPS = 8
-_HIDDEN = (16, 32, 64)  # wider weights do not fit into what one program's steps can read fast
-_WIDEST = 64  # of the hypernetwork's layers
-_MOST_BASES = 16
+WARPS = 8  # of a program that walks
+_BLOCKS = 4, 8  # least and greatest number of rows that walk together
+_HIDDEN = (16, 32, 64)  # weights of wider GRUs do not fit into registers
+_WIDEST, _MOST_BASES = 64, 8  # nor do those of wider layers around them
 
 
 def fits(hidden: int, counts: Sequence[int], nets: int, like: Tensor) -> bool:
-    """Whether there are kernels for walks of networks of this width, on a tensor's device.
+    """Whether there are kernels for walks of alike GRUs, on a tensor's device.
 
     Args:
-        hidden: Units of the GRUs.
+        hidden: Units of each.
         counts: Rows at each step; on a GPU, where episodes are padded, as many at every step.
-        nets: Networks side by side.
+        nets: GRUs side by side.
         like: A tensor of the walk.
     """
     return (
@@ -36,7 +34,7 @@ def fits(hidden: int, counts: Sequence[int], nets: int, like: Tensor) -> bool:
         and like.dtype == torch.float32
         and hidden in _HIDDEN
         and nets <= 2
-        and min(counts) == max(counts)
+        and 0 < min(counts) == max(counts)
         and library.switched_on()
         and has_triton()
     )
@@ -49,10 +47,10 @@ def fits_hypernet(quantiles: int, features: int, bases: int, actions: int) -> bo
 
 @functools.cache
 def has_triton() -> bool:
-    """Whether Triton can compile for the GPU; says why if it is there and cannot."""
+    """Whether Triton can compile for the GPU; warns if it is there and cannot."""
     try:
-        triton = importlib.import_module("triton")
-        triton.runtime.driver.active.get_current_target()  # builds its own C code the first time
+        driver = importlib.import_module("triton.runtime").driver
+        driver.active.get_current_target()  # the first time builds C code of its own
     except ImportError:
         return False
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
@@ -62,19 +60,44 @@ def has_triton() -> bool:
     return True
 
 
-def padded(width: int) -> int:
-    """The next power of two, from 16: the widths of Triton's products."""
-    return max(16, 1 << (width - 1).bit_length())
+def padded(width: int, least: int = 16) -> int:
+    """The next power of two: Triton's arrays have no other widths."""
+    return max(least, 1 << (width - 1).bit_length())
 
 
-def grid(rows: int, nets: int = 1) -> tuple[int, int]:
-    """Programs: blocks of rows by networks."""
-    return -(-rows // BLOCK), nets
+def walk(name: str, rows: int, steps: int, nets: int, *tensors: Tensor, **sizes: int) -> None:
+    """Run a kernel that walks over `steps` steps of as many rows, for every network.
+
+    The fewer rows a program has the shorter are its steps, as long as all programs run at once.
+    """
+    block = _BLOCKS[0]
+    while -(-rows // block) * nets > _processors(tensors[0]) and block < _BLOCKS[1]:
+        block *= 2
+    counts = rows, steps, 0  # the last is `zero`
+    _launch(
+        name, (-(-rows // block), nets), *tensors, *counts, BLOCK=block, num_warps=WARPS, **sizes
+    )
 
 
-def launch(kernel: str, programs: tuple[int, int], *arguments: Any, **constants: Any) -> None:
-    """Run a kernel of `walks` on tensors and whole numbers, in its order, on their device."""
-    walks = importlib.import_module("rllib_dbf.nets.fused.walks")  # needs Triton
+def by_rows(name: str, rows: int, *tensors: Tensor, **sizes: int) -> None:
+    """Run a kernel that looks at each row by itself."""
+    _launch(name, (-(-rows // 16), 1), *tensors, rows, BLOCK=16, num_warps=4, **sizes)
+
+
+def _launch(name: str, programs: tuple[int, int], *arguments: Any, **constants: int) -> None:
     with torch.cuda.device_of(arguments[0]):
-        run = getattr(walks, kernel)[programs]
-        run(*arguments, **constants, BLOCK=BLOCK, num_warps=_WARPS, num_stages=1)
+        _kernel(name)[programs](*arguments, **constants, num_stages=1)
+
+
+@functools.cache
+def _kernel(name: str) -> Any:
+    """Imported when it is needed, as that needs Triton."""
+    module = "backwards" if name.endswith("back") else "walks"
+    return getattr(importlib.import_module(f"rllib_dbf.nets.fused.{module}"), name)
+
+
+def _processors(like: Tensor) -> int:
+    """Programs that run at the same time."""
+    if not like.is_cuda:
+        return 1
+    return torch.cuda.get_device_properties(like.device).multi_processor_count

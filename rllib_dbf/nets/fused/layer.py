@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rllib_dbf.nets.compiled.hypernet import HypernetWeights
-from rllib_dbf.nets.fused.launches import grid, launch, padded
+from rllib_dbf.nets.fused.launches import by_rows, padded
 
 
 def fused_inputs(
@@ -50,7 +50,7 @@ class _FusedInputs(torch.autograd.Function):
         arrays = tuple(array.contiguous() for array in arrays)
         found = [torch.empty_like(each) for each in (arrays[1], inputs, mix, features)]
         sizes = {"H": hidden, "F": width, "C": bases, "FP": padded(width)}
-        launch("hypernet_back", grid(rows), *arrays, *found, rows, **sizes)
+        by_rows("hypernet_back", rows, *arrays, *found, **sizes)
         grad_prepared, opened, of_mix, of_features = found
         return (
             grad_prepared,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rllib_dbf.nets.compiled.calls import require_shape
 from rllib_dbf.nets.compiled.hypernet import HypernetWeights, layer_widths
-from rllib_dbf.nets.fused.launches import PRECISION, grid, launch, padded
+from rllib_dbf.nets.fused.launches import padded, walk
 from rllib_dbf.nets.fused.layer import fused_inputs
 from rllib_dbf.nets.gru import GRUWeights
 
@@ -61,8 +61,8 @@ class TritonTrace:
             torch.addmm(each.input_bias, x, each.input.t(), out=out)
         weights = _packed([(each.recurrent, each.recurrent_bias) for each in self._weights])
         arrays = weights, projected, self.hidden, *self._made()
-        sizes = {"H": size, "LEARNS": self._learns, "PRECISION": PRECISION}
-        launch("gru_walk", grid(self._rows, nets), *arrays, self._rows, self._steps, **sizes)
+        counts = self._rows, self._steps, nets
+        walk("gru_walk", *counts, *arrays, H=size, LEARNS=self._learns)
 
     @torch.no_grad()
     def run_hypernets(
@@ -81,28 +81,23 @@ class TritonTrace:
             quantiles: Those remembered before the first step.
         """
         rows, size = self.states.shape[1:]
-        (features, width), bases, actions = (
-            nets[0].first.shape,
-            len(nets[0].second),
-            len(nets[0].mean),
-        )
+        net = nets[0]
+        (features, width), bases, actions = net.first.shape, len(net.second), len(net.mean)
         for x in prepared:
             require_shape("prepared", x, rows, bases * size)
         require_shape("avail", avail, rows, actions)
         require_shape("quantiles", quantiles, self._rows, width)
-        weights = _packed([(*gru, *net) for gru, net in zip(self._weights, nets, strict=True)])
+        weights = _packed([(*gru, *each) for gru, each in zip(self._weights, nets, strict=True)])
         read = [x.detach().contiguous() for x in (prepared[0], prepared[-1])]
         seen = avail.contiguous().view(torch.uint8), self.hidden, quantiles.contiguous()
         kept = rows if self._learns else 0
-        self.hypernet_layer = tuple(
-            quantiles.new_empty(kept, width) for width in layer_widths(nets[0])
-        )
+        self.hypernet_layer = tuple(quantiles.new_empty(kept, n) for n in layer_widths(net))
         arrays = weights, *read, *seen, *self._made(), *self.hypernet_layer
         sizes = {"H": size, "M": width, "F": features, "C": bases, "A": actions}
-        sizes |= {f"{axis}P": padded(sizes[axis]) for axis in "MFA"}
-        options = {"LEARNS": self._learns, "PRECISION": PRECISION}
-        counts = self._rows, self._steps
-        launch("hypernet_walk", grid(counts[0], len(nets)), *arrays, *counts, **sizes, **options)
+        sizes |= {"MP": padded(width), "FP": padded(features), "CP": padded(bases, least=1)}
+        sizes |= {"AP": padded(actions), "LEARNS": self._learns}
+        counts = self._rows, self._steps, len(nets)
+        walk("hypernet_walk", *counts, *arrays, **sizes)
 
     def hypernet_inputs(
         self, prepared: Float[Tensor, "P CH"], net: HypernetWeights
@@ -132,9 +127,8 @@ class TritonTrace:
         grad_gates, grad_hidden = grad.new_empty(len(grad), 4 * size), torch.empty_like(self.hidden)
         made = states, self.hidden, self._gates, self._recurrent_new
         arrays = recurrent_weight.contiguous(), grad.contiguous(), *made, grad_gates, grad_hidden
-        sizes = {"H": size, "PRECISION": PRECISION}
-        launch("gru_walk_back", grid(first), *arrays, first, self._steps, **sizes)
-        # In the order n, r, z, U_n h + c_n: both weights' gates then stand side by side.
+        walk("gru_walk_back", first, self._steps, 1, *arrays, H=size)
+        # Of n, r, z and U_n h + c_n: those of either weight stand side by side.
         of_inputs, of_states = grad_gates[:, : 3 * size], grad_gates[:, size:]
         of_recurrent = of_states[:first].t() @ self.hidden
         of_recurrent.addmm_(of_states[first:].t(), states[:-first])

@@ -1,15 +1,12 @@
 """Walks of recurrent utility networks over episodes of one length, for GPUs, in Triton.
 
 The same equations as nets/gru.py and nets/unrolling.py, which tests compare this with. Rows are
-independent of each other through all of time, so that a program takes a block of rows of one
-network through every step, with states in registers: a walk is one launch instead of thirty per
-step. Row-major float32; row i of step t stands at t * rows + i.
+independent of each other through all of time, so that a program takes a few rows of one network
+through every step, with states and weights in registers: a walk is one launch instead of thirty
+per step. Row-major float32; row i of step t stands at t * rows + i.
 
-H hidden units, M remembered quantiles, F units of the hypernetwork, C bases, A actions. MP, FP and
-AP are the next powers of two from 16, by which Triton counts; what is beyond M, F and A is zero.
-PRECISION is that of products, as `tl.dot` names it.
-
-Without `no_type_check` the hook of our tests would wrap kernels, and Triton could not read them.
+H hidden units, M remembered quantiles, F units of the hypernetwork, C bases, A actions; with P,
+the next power of two, by which Triton counts: what is beyond is zero. See products.py for `zero`.
 """
 
 from __future__ import annotations
@@ -19,58 +16,22 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-
-@triton.jit
-@no_type_check
-def _tangent(x):
-    return 2.0 * tl.sigmoid(2.0 * x) - 1.0
-
-
-@triton.jit
-@no_type_check
-def _rectified(x):
-    return tl.where(x < 0.0, 0.0, x)  # `tl.maximum` would hide what is not a number
-
-
-@triton.jit
-@no_type_check
-def _compressed(x):
-    size = tl.abs(x)
-    log = tl.log(size + tl.sqrt(size * size + 1.0))
-    return tl.where(x < 0.0, -log, log)
+from rllib_dbf.nets.fused.products import (
+    compressed,
+    gru_step,
+    keep_gates,
+    partial,
+    rectified,
+    spread,
+    total,
+    weights,
+)
 
 
-@triton.jit
-@no_type_check
-def _transposed(weight, n, N, k, K):
-    """A weight [N, K] as [k, n], zero beyond."""
-    there = (k[:, None] < K) & (n[None, :] < N)
-    return tl.load(weight + n[None, :] * K + k[:, None], mask=there, other=0.0)
-
-
-@triton.jit
-@no_type_check
-def _gru_step(r_in, z_in, n_in, new, before):
-    """Gates r, z and n, and the next state; `new` is U_n h + c_n."""
-    r, z = tl.sigmoid(r_in), tl.sigmoid(z_in)
-    n = _tangent(n_in + r * new)
-    return r, z, n, n + z * (before - n)
-
-
-@triton.jit
-@no_type_check
-def _keep_gates(gates, recurrent_new, at, h, there, r, z, n, new, H: tl.constexpr):
-    to = gates + at[:, None] * (3 * H) + h[None, :]
-    tl.store(to, r, mask=there)
-    tl.store(to + H, z, mask=there)
-    tl.store(to + 2 * H, n, mask=there)
-    tl.store(recurrent_new + at[:, None] * H + h[None, :], new, mask=there)
-
-
-@triton.jit(do_not_specialize=["rows", "steps"])
+@triton.jit(do_not_specialize=["rows", "steps", "zero"])
 @no_type_check
 def gru_walk(
-    weights,  # [V, 3 H H + 3 H]: recurrent weights and biases
+    packed,  # [V, 3 H H + 3 H]: recurrent weights and biases
     projected,  # [V, P, 3 H]: what the inputs say to the gates
     hidden,  # [R, H]
     states,  # [V, P, H]
@@ -78,22 +39,22 @@ def gru_walk(
     recurrent_new,  # [P, H]
     rows,
     steps,
+    zero,
     H: tl.constexpr,
     BLOCK: tl.constexpr,
     LEARNS: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """Every step of every network over the same rows."""
     net = tl.program_id(1)
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    h = tl.arange(0, H)
+    h = tl.arange(0, H) + zero
     there = (row < rows)[:, None] & (h < H)[None, :]
     net_row = row + tl.cast(net, tl.int64) * rows * steps
-    weights += net * (3 * H * H + 3 * H)
-    bias = weights + 3 * H * H + h
-    of_r = _transposed(weights, h, H, h, H)
-    of_z = _transposed(weights + H * H, h, H, h, H)
-    of_n = _transposed(weights + 2 * H * H, h, H, h, H)
+    packed += net * (3 * H * H + 3 * H) + zero
+    bias = packed + 3 * H * H + h
+    u_r = weights(packed, H, H, H, 1, H, H)
+    u_z = weights(packed + H * H, H, H, H, 1, H, H)
+    u_n = weights(packed + 2 * H * H, H, H, H, 1, H, H)
     bias_r, bias_z, bias_n = tl.load(bias), tl.load(bias + H), tl.load(bias + 2 * H)
     state = tl.load(hidden + row[:, None] * H + h[None, :], mask=there, other=0.0)
     for step in tl.range(0, steps, num_stages=1):
@@ -102,19 +63,20 @@ def gru_walk(
         x_r = tl.load(read, mask=there, other=0.0)
         x_z = tl.load(read + H, mask=there, other=0.0)
         x_n = tl.load(read + 2 * H, mask=there, other=0.0)
-        r_in = tl.dot(state, of_r, input_precision=PRECISION) + (x_r + bias_r[None, :])
-        z_in = tl.dot(state, of_z, input_precision=PRECISION) + (x_z + bias_z[None, :])
-        new = tl.dot(state, of_n, input_precision=PRECISION) + bias_n[None, :]
-        r, z, n, state = _gru_step(r_in, z_in, x_n, new, state)
+        before = spread(state, u_r)
+        r_in = total(partial(before, u_r)) + (x_r + bias_r[None, :])
+        z_in = total(partial(before, u_z)) + (x_z + bias_z[None, :])
+        new = total(partial(before, u_n)) + bias_n[None, :]
+        r, z, n, state = gru_step(r_in, z_in, x_n, new, state)
         tl.store(states + at[:, None] * H + h[None, :], state, mask=there)
         if LEARNS:
-            _keep_gates(gates, recurrent_new, at, h, there & (net == 0), r, z, n, new, H)
+            keep_gates(gates, recurrent_new, at, h, there & (net == 0), r, z, n, new, H)
 
 
-@triton.jit(do_not_specialize=["rows", "steps"])
+@triton.jit(do_not_specialize=["rows", "steps", "zero"])
 @no_type_check
 def hypernet_walk(
-    weights,  # [V, W]: of `GRUWeights` and `HypernetWeights`, in their order
+    packed,  # [V, W]: of `GRUWeights` and `HypernetWeights`, in their order
     prepared,  # [P, C H], of the first network
     other_prepared,  # of the other
     avail,  # [P, A], bytes
@@ -129,6 +91,7 @@ def hypernet_walk(
     kept_mix,  # [P, C]
     rows,
     steps,
+    zero,
     H: tl.constexpr,
     M: tl.constexpr,
     F: tl.constexpr,
@@ -136,203 +99,89 @@ def hypernet_walk(
     A: tl.constexpr,
     MP: tl.constexpr,
     FP: tl.constexpr,
+    CP: tl.constexpr,
     AP: tl.constexpr,
     BLOCK: tl.constexpr,
     LEARNS: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """Every step of every network, behind input layers that read the greedy action's quantiles."""
     net = tl.program_id(1)
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    h, m, f, a = tl.arange(0, H), tl.arange(0, MP), tl.arange(0, FP), tl.arange(0, AP)
+    h, m, f = tl.arange(0, H) + zero, tl.arange(0, MP) + zero, tl.arange(0, FP) + zero
+    c, a = tl.arange(0, CP) + zero, tl.arange(0, AP) + zero
     present = (row < rows)[:, None]
-    there = present & (h < H)[None, :]
-    keep = there & (net == 0)
+    there, remembered = present & (h < H)[None, :], present & (m < M)[None, :]
+    base_there = (c < C)[:, None, None] & there[None, :, :]
     net_row = row + tl.cast(net, tl.int64) * rows * steps
-    weights += net * (6 * H * H + 6 * H + F * M + F + C * F + C + H + 2 * A * H + A + M * H)
-    gru_bias = weights + 6 * H * H + h
-    first = weights + 6 * H * H + 6 * H
+    packed += net * (6 * H * H + 6 * H + F * M + F + C * F + C + H + 2 * A * H + A + M * H) + zero
+    gru_bias = packed + 6 * H * H + h
+    first = packed + 6 * H * H + 6 * H
     second = first + F * M + F
     bias = second + C * F + C
     mean = bias + H
     out = mean + A * H
     phi = out + A * H + A
-    x_r = _transposed(weights, h, H, h, H)
-    x_z = _transposed(weights + H * H, h, H, h, H)
-    x_n = _transposed(weights + 2 * H * H, h, H, h, H)
-    h_r = _transposed(weights + 3 * H * H, h, H, h, H)
-    h_z = _transposed(weights + 4 * H * H, h, H, h, H)
-    h_n = _transposed(weights + 5 * H * H, h, H, h, H)
+    w_r = weights(packed, H, H, H, 1, H, H)
+    w_z = weights(packed + H * H, H, H, H, 1, H, H)
+    w_n = weights(packed + 2 * H * H, H, H, H, 1, H, H)
+    u_r = weights(packed + 3 * H * H, H, H, H, 1, H, H)
+    u_z = weights(packed + 4 * H * H, H, H, H, 1, H, H)
+    u_n = weights(packed + 5 * H * H, H, H, H, 1, H, H)
+    of_features = weights(first, F, M, M, 1, FP, MP)
+    of_mix = weights(second, C, F, F, 1, CP, FP)
+    of_scores = weights(mean, A, H, H, 1, AP, H)
+    of_quantiles = weights(phi, M, H, H, 1, MP, H)
     bias_r = tl.load(gru_bias) + tl.load(gru_bias + 3 * H)
     bias_z = tl.load(gru_bias + H) + tl.load(gru_bias + 4 * H)
     bias_n, bias_new = tl.load(gru_bias + 2 * H), tl.load(gru_bias + 5 * H)
-    of_features = _transposed(first, f, F, m, M)
     bias_features = tl.load(first + F * M + f, mask=f < F, other=0.0)
+    bias_mix = tl.load(second + C * F + c, mask=c < C, other=0.0)
     bias_inputs = tl.load(bias + h)
-    of_scores = _transposed(mean, a, A, h, H)
     bias_scores = tl.load(out + A * H + a, mask=a < A, other=0.0)
-    of_quantiles = _transposed(phi, m, M, h, H)
     if net == 0:
         bases = prepared
     else:
         bases = other_prepared
-    remembered = present & (m < M)[None, :]
     z = tl.load(quantiles + row[:, None] * M + m[None, :], mask=remembered, other=0.0)
     state = tl.load(hidden + row[:, None] * H + h[None, :], mask=there, other=0.0)
     for step in tl.range(0, steps, num_stages=1):
         at = row + step * rows
-        small = _compressed(z)
-        features = tl.dot(small, of_features, input_precision=PRECISION) + bias_features[None, :]
-        features = _rectified(features)
-        x = tl.zeros([BLOCK, H], dtype=tl.float32)
-        for c in tl.static_range(C):
-            column = tl.load(second + c * F + f, mask=f < F, other=0.0)
-            mix = tl.sum(features * column[None, :], axis=1) + tl.load(second + C * F + c)
-            mix = _rectified(mix)
-            base = bases + at[:, None] * (C * H) + (c * H + h)[None, :]
-            x += mix[:, None] * tl.load(base, mask=there, other=0.0)
-            if LEARNS:
-                tl.store(kept_mix + at * C + c, mix, mask=(row < rows) & (net == 0))
-        x = _rectified(x + bias_inputs[None, :])
-        r_in = tl.dot(state, h_r, input_precision=PRECISION) + bias_r[None, :]
-        z_in = tl.dot(state, h_z, input_precision=PRECISION) + bias_z[None, :]
-        new = tl.dot(state, h_n, input_precision=PRECISION) + bias_new[None, :]
-        r_in += tl.dot(x, x_r, input_precision=PRECISION)
-        z_in += tl.dot(x, x_z, input_precision=PRECISION)
-        n_in = tl.dot(x, x_n, input_precision=PRECISION) + bias_n[None, :]
-        r, gate_z, n, state = _gru_step(r_in, z_in, n_in, new, state)
+        base = bases + (at * (C * H))[None, :, None] + c[:, None, None] * H + h[None, None, :]
+        base = tl.load(tl.max_contiguous(base, [1, 2, H]), mask=base_there, other=0.0)
+        can = present & (a < A)[None, :]
+        can = can & (tl.load(avail + at[:, None] * A + a[None, :], mask=can, other=0) != 0)
+        small = compressed(z)
+        features = total(partial(spread(small, of_features), of_features)) + bias_features[None, :]
+        features = rectified(features)
+        mix = total(partial(spread(features, of_mix), of_mix)) + bias_mix[None, :]
+        mix = rectified(mix)
+        x = tl.sum(tl.trans(mix)[:, :, None] * base, axis=0) + bias_inputs[None, :]
+        x = rectified(x)
+        before, now = spread(state, u_r), spread(x, w_r)
+        r_in = total(partial(before, u_r) + partial(now, w_r)) + bias_r[None, :]
+        z_in = total(partial(before, u_z) + partial(now, w_z)) + bias_z[None, :]
+        n_in = total(partial(now, w_n)) + bias_n[None, :]
+        new = total(partial(before, u_n)) + bias_new[None, :]
+        r, gate_z, n, state = gru_step(r_in, z_in, n_in, new, state)
         to = (net_row + step * rows)[:, None] * H + h[None, :]
         tl.store(states + to, state, mask=there)
         if LEARNS:
-            tl.store(kept_inputs + at[:, None] * H + h[None, :], x, mask=keep)
+            first_net = net == 0
+            tl.store(kept_inputs + at[:, None] * H + h[None, :], x, mask=there & first_net)
             kept = at[:, None] * M + m[None, :]
-            tl.store(kept_small + kept, small, mask=remembered & (net == 0))
+            tl.store(kept_small + kept, small, mask=remembered & first_net)
             kept = at[:, None] * F + f[None, :]
-            tl.store(kept_features + kept, features, mask=present & (f < F)[None, :] & (net == 0))
-            _keep_gates(gates, recurrent_new, at, h, keep, r, gate_z, n, new, H)
-        scores = tl.dot(state, of_scores, input_precision=PRECISION) + bias_scores[None, :]
-        can = present & (a < A)[None, :]
-        can = can & (tl.load(avail + at[:, None] * A + a[None, :], mask=can, other=0) != 0)
+            tl.store(kept_features + kept, features, mask=present & (f < F)[None, :] & first_net)
+            kept = at[:, None] * C + c[None, :]
+            tl.store(kept_mix + kept, mix, mask=present & (c < C)[None, :] & first_net)
+            keep_gates(gates, recurrent_new, at, h, there & first_net, r, gate_z, n, new, H)
+        scores = total(partial(spread(state, of_scores), of_scores)) + bias_scores[None, :]
         best = tl.argmax(tl.where(can, scores, float("-inf")), axis=1, tie_break_left=True)
-        best = tl.minimum(best, A - 1)
+        best = tl.minimum(best, A - 1)  # whatever is compared with what is not a number
         chosen = state * tl.load(out + best[:, None] * H + h[None, :])
-        z = tl.dot(chosen, of_quantiles, input_precision=PRECISION)
-        z += tl.load(out + A * H + best)[:, None]
-
-
-@triton.jit(do_not_specialize=["rows", "steps"])
-@no_type_check
-def gru_walk_back(
-    weight,  # [3 H, H], recurrent
-    grad,  # [P, H], of the states
-    states,  # [P, H]
-    hidden,  # [R, H]
-    gates,  # [P, 3 H]
-    recurrent_new,  # [P, H]
-    grad_gates,  # [P, 4 H]: of n_in, r_in, z_in and U_n h + c_n
-    grad_hidden,  # [R, H]
-    rows,
-    steps,
-    H: tl.constexpr,
-    BLOCK: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Backwards through the steps of one network.
-
-    What a step reads was asked for during the step after it: only what that one owes is new.
-    """
-    row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    h = tl.arange(0, H)
-    there = (row < rows)[:, None] & (h < H)[None, :]
-    square = h[:, None] * H + h[None, :]
-    u_r = tl.load(weight + square)
-    u_z = tl.load(weight + H * H + square)
-    u_n = tl.load(weight + 2 * H * H + square)
-    zeroth = tl.load(hidden + row[:, None] * H + h[None, :], mask=there, other=0.0)
-    owed = tl.zeros([BLOCK, H], dtype=tl.float32)
-    at = row + tl.cast(steps - 1, tl.int64) * rows
-    one, three = at[:, None] * H + h[None, :], at[:, None] * (3 * H) + h[None, :]
-    of_state = tl.load(grad + one, mask=there, other=0.0)
-    r = tl.load(gates + three, mask=there, other=0.0)
-    z = tl.load(gates + three + H, mask=there, other=0.0)
-    n = tl.load(gates + three + 2 * H, mask=there, other=0.0)
-    new = tl.load(recurrent_new + one, mask=there, other=0.0)
-    before = tl.load(states + one - rows * H, mask=there & (steps > 1), other=0.0)
-    for back in tl.range(0, steps, num_stages=1):
-        step = steps - 1 - back
-        at = row + step * rows
-        one, three = (at - rows)[:, None] * H + h[None, :], (at - rows)[:, None] * (3 * H) + h
-        earlier = there & (step > 0)
-        next_of_state = tl.load(grad + one, mask=earlier, other=0.0)
-        next_r = tl.load(gates + three, mask=earlier, other=0.0)
-        next_z = tl.load(gates + three + H, mask=earlier, other=0.0)
-        next_n = tl.load(gates + three + 2 * H, mask=earlier, other=0.0)
-        next_new = tl.load(recurrent_new + one, mask=earlier, other=0.0)
-        next_before = tl.load(states + one - rows * H, mask=there & (step > 1), other=0.0)
-        before = tl.where(step > 0, before, zeroth)
-        total = of_state + owed
-        of_n = total * (1.0 - z) * (1.0 - n * n)
-        of_new = of_n * r
-        of_r = of_new * new * (1.0 - r)
-        of_z = total * (before - n) * z * (1.0 - z)
-        to = grad_gates + at[:, None] * (4 * H) + h[None, :]
-        tl.store(to, of_n, mask=there)
-        tl.store(to + H, of_r, mask=there)
-        tl.store(to + 2 * H, of_z, mask=there)
-        tl.store(to + 3 * H, of_new, mask=there)
-        owed = total * z + tl.dot(of_r, u_r, input_precision=PRECISION)
-        owed += tl.dot(of_z, u_z, input_precision=PRECISION)
-        owed += tl.dot(of_new, u_n, input_precision=PRECISION)
-        of_state, r, z, n, new, before = (
-            next_of_state,
-            next_r,
-            next_z,
-            next_n,
-            next_new,
-            next_before,
-        )
-    tl.store(grad_hidden + row[:, None] * H + h[None, :], owed, mask=there)
-
-
-@triton.jit(do_not_specialize=["rows"])
-@no_type_check
-def hypernet_back(
-    second,  # [C, F]
-    prepared,  # [P, C H]
-    inputs,  # [P, H]
-    features,  # [P, F]
-    mix,  # [P, C]
-    grad,  # [P, H], of the inputs
-    grad_prepared,  # [P, C H]
-    opened,  # [P, H]: the gradient where the input is not 0
-    of_mix,  # [P, C]
-    of_features,  # [P, F]
-    rows,
-    H: tl.constexpr,
-    F: tl.constexpr,
-    C: tl.constexpr,
-    FP: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Backwards through the input layer, row by row."""
-    row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    h, f = tl.arange(0, H), tl.arange(0, FP)
-    there = (row < rows)[:, None] & (h < H)[None, :]
-    at = row[:, None] * H + h[None, :]
-    open_ = tl.load(grad + at, mask=there, other=0.0)
-    open_ = tl.where(tl.load(inputs + at, mask=there, other=0.0) > 0.0, open_, 0.0)
-    tl.store(opened + at, open_, mask=there)
-    total = tl.zeros([BLOCK, FP], dtype=tl.float32)
-    for c in tl.static_range(C):
-        share = tl.load(mix + row * C + c, mask=row < rows, other=0.0)
-        base = row[:, None] * (C * H) + (c * H + h)[None, :]
-        dot = tl.sum(open_ * tl.load(prepared + base, mask=there, other=0.0), axis=1)
-        dot = tl.where(share > 0.0, dot, 0.0)
-        tl.store(grad_prepared + base, share[:, None] * open_, mask=there)
-        tl.store(of_mix + row * C + c, dot, mask=row < rows)
-        column = tl.load(second + c * F + f, mask=f < F, other=0.0)
-        total += dot[:, None] * column[None, :]
-    there = (row < rows)[:, None] & (f < F)[None, :]
-    at = row[:, None] * F + f[None, :]
-    feature = tl.load(features + at, mask=there, other=0.0)
-    tl.store(of_features + at, tl.where(feature > 0.0, total, 0.0), mask=there)
+        # The bias goes the way of `chosen`, as part of the same sum: Triton would else look for the
+        # best action a second time, to know it where the quantiles are.
+        only = there & (h == 0)[None, :]
+        bias_chosen = tl.load(out + A * H + best[:, None] + h[None, :], mask=only, other=0.0)
+        parts = spread(chosen, of_quantiles) * of_quantiles + spread(bias_chosen, of_quantiles)
+        z = total(tl.sum(parts, axis=1))
