@@ -1,7 +1,8 @@
 """Walks of one launch against PyTorch's, on a GPU or through Triton's interpreter.
 
 Without a GPU: `TRITON_INTERPRET=1 PYTHONPATH=FOLDER pytest tests/nets/test_fused.py`, where
-`pip install --no-deps --target FOLDER triton` put Triton.
+`pip install --no-deps --target FOLDER triton` put Triton: 3.7 or later, as earlier interpreters do
+not work with NumPy 2.4.
 """
 
 import importlib.util

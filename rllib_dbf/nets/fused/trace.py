@@ -81,29 +81,23 @@ class TritonTrace:
             quantiles: Those remembered before the first step.
         """
         rows, size = self.states.shape[1:]
-        (features, width), bases, actions = (
-            nets[0].first.shape,
-            len(nets[0].second),
-            len(nets[0].mean),
-        )
+        net = nets[0]
+        (features, width), bases, actions = net.first.shape, len(net.second), len(net.mean)
         for x in prepared:
             require_shape("prepared", x, rows, bases * size)
         require_shape("avail", avail, rows, actions)
         require_shape("quantiles", quantiles, self._rows, width)
-        weights = _packed([(*gru, *net) for gru, net in zip(self._weights, nets, strict=True)])
+        weights = _packed([(*gru, *each) for gru, each in zip(self._weights, nets, strict=True)])
         read = [x.detach().contiguous() for x in (prepared[0], prepared[-1])]
         seen = avail.contiguous().view(torch.uint8), self.hidden, quantiles.contiguous()
         kept = rows if self._learns else 0
-        self.hypernet_layer = tuple(
-            quantiles.new_empty(kept, width) for width in layer_widths(nets[0])
-        )
+        self.hypernet_layer = tuple(quantiles.new_empty(kept, n) for n in layer_widths(net))
         arrays = weights, *read, *seen, *self._made(), *self.hypernet_layer
         sizes = {"H": size, "M": width, "F": features, "C": bases, "A": actions}
-        sizes |= {f"{axis}P": padded(sizes[axis]) for axis in "MFA"} | {
-            "CP": padded(bases, least=1)
-        }
+        sizes |= {"MP": padded(width), "FP": padded(features), "CP": padded(bases, least=1)}
+        sizes |= {"AP": padded(actions), "LEARNS": self._learns}
         counts = self._rows, self._steps, len(nets)
-        walk("hypernet_walk", *counts, *arrays, **sizes, LEARNS=self._learns)
+        walk("hypernet_walk", *counts, *arrays, **sizes)
 
     def hypernet_inputs(
         self, prepared: Float[Tensor, "P CH"], net: HypernetWeights
