@@ -23,6 +23,7 @@ from ray.rllib.utils.metrics import (
 
 from rllib_dbf.collector import Collector
 from rllib_dbf.config import DBFConfig
+from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.episode import EpisodeBundle
 from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
@@ -53,8 +54,9 @@ class DBF(Algorithm):
         super().setup(config)
         spec = self._task_spec()
         validate_task(self.config, spec.reports_deaths)
-        on_gpu = self.config.num_gpus_per_learner > 0
-        self.replay = EpisodeReplay(self.config.replay_capacity, spec.episode_limit, on_gpu)
+        learner: Any = self.learner_group._learner  # None if there are remote ones
+        device = "cpu" if learner is None else learner.device
+        self.replay = EpisodeReplay(self.config.replay_capacity, spec.episode_limit, device)
         seed = self.config.seed
         self._replay_rng = np.random.default_rng(
             None if seed is None else [int(seed), _REPLAY_STREAM]
@@ -149,18 +151,16 @@ class DBF(Algorithm):
         if last and owed:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
-    def _batches(self) -> list[TrainBatch]:
+    def _batches(self) -> list[TrainBatch | RowsBatch]:
         """One `TrainBatch` per learner; together they hold `batch_episodes` episodes."""
         config = self.config
         learners = max(1, config.num_learners)
-        n, latest = config.batch_episodes, None
-        if config.barrier_estimator == "off":
-            replayed = self.replay.sample(n, self._replay_rng)
-        else:
-            k = config.on_policy_episodes
-            replayed, latest = self.replay.sample_and_latest(n, k, self._replay_rng)
+        n = config.batch_episodes
+        k = 0 if config.barrier_estimator == "off" else config.on_policy_episodes
+        batch = self.replay.train_batch(n, k, self._replay_rng)
         if learners == 1:
-            return [TrainBatch(replayed, latest)]
+            return [batch]
+        replayed, latest = batch
         # The K latest episodes go to every learner whole: K is small, and the barrier's baseline
         # is a mean over all of them.
         return [TrainBatch(_rows(replayed, i, learners), latest) for i in range(learners)]

@@ -14,6 +14,7 @@ from rllib_dbf.auxiliary import auxiliary_networks
 from rllib_dbf.averaging import share_of, sum_over_learners
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
+from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.figures import Figures, Trouble
 from rllib_dbf.generators import make_generator, restore, state_of
 from rllib_dbf.gradient_combiner import GradientCombiner
@@ -77,7 +78,7 @@ class GradientStep:
             return None
         return Recorder(self._learn, generators, self._device)
 
-    def __call__(self, batch: TrainBatch, env_steps: int) -> None:
+    def __call__(self, batch: TrainBatch | RowsBatch, env_steps: int) -> None:
         """Learn from a batch in the processor's memory.
 
         On another device nothing waits for it: whether all went well is known when `trouble` or
@@ -108,8 +109,9 @@ class GradientStep:
         """Figures to log, means over the updates since the last call."""
         return self._figures.means()
 
-    def _learn(self, batch: TrainBatch, barrier_share: float) -> None:
+    def _learn(self, batch: TrainBatch | RowsBatch, barrier_share: float) -> None:
         """One update from a batch on the device; on a GPU nothing here waits for the device."""
+        batch = batch.episodes()
         self._aside.begin()
         gradients, stats = self._td_gradient(batch)
         barrier: list[Tensor] | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.team import TrainBatch
 
 
@@ -44,7 +45,7 @@ class Aside:
             torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
 
 
-Work = Callable[[TrainBatch, Any], None]
+Work = Callable[[Any, Any], None]
 
 
 class Recorder:
@@ -70,10 +71,10 @@ class Recorder:
 
     def forget(self) -> None:
         """Drop all recordings."""
-        self._recorded: dict[Hashable, tuple[TrainBatch, torch.cuda.CUDAGraph | None]] = {}
+        self._recorded: dict[Hashable, tuple[Any, torch.cuda.CUDAGraph | None]] = {}
         self._pool: Any = None  # of memory: one does for all, since they run one after another
 
-    def __call__(self, batch: TrainBatch, variant: Hashable) -> None:
+    def __call__(self, batch: TrainBatch | RowsBatch, variant: Hashable) -> None:
         """Do the work on a batch from the processor's memory.
 
         Args:
@@ -93,7 +94,7 @@ class Recorder:
             self._recorded[key] = there, graph
         graph.replay()
 
-    def _record(self, batch: TrainBatch, variant: Hashable) -> torch.cuda.CUDAGraph:
+    def _record(self, batch: TrainBatch | RowsBatch, variant: Hashable) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)

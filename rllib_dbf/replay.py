@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
+from rllib_dbf.device_rows import DeviceRows, Rows, RowsBatch
 from rllib_dbf.episode import STATE_FIELDS, STEP_FIELDS, EpisodeBundle, TeamEpisode
-from rllib_dbf.team import TeamBatch, in_one_block, padded_length
+from rllib_dbf.team import TeamBatch, TrainBatch, padded_length
 
 # Reserve address space without committing memory: rows cost RAM only once they are written.
+_ROWS_AT_ONCE = 4096
 _MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
@@ -33,20 +35,21 @@ class EpisodeReplay:
     Args:
         capacity: Greatest number of episodes kept, at least 1.
         episode_limit: Greatest number of steps of an episode.
-        for_gpu: Batches have room for one of few numbers of steps (see `padded_length`), and lie
-            in page-locked memory.
+        device: Of the learner in this process. For a GPU, batches have room for one of few numbers
+            of steps (see `padded_length`), and what is stored is there too if it fits.
     """
 
     def __init__(
         self,
         capacity: int,
         episode_limit: int,
-        for_gpu: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.capacity = capacity
         self.episode_limit = episode_limit
-        self._for_gpu = for_gpu
-        self._pinned = for_gpu and torch.cuda.is_available()
+        self._device = torch.device(device)
+        self._for_gpu = self._device.type != "cpu"
+        self._there: DeviceRows | None = None
         self._fields: dict[str, np.ndarray] = {}
         self._episodes: deque[_StoredEpisode] = deque()
         self._free: list[np.ndarray] = []  # rows given back by evicted episodes
@@ -96,6 +99,8 @@ class EpisodeReplay:
         for names, rows in ((STATE_FIELDS, of_states), (STEP_FIELDS, of_steps)):
             for name in names:
                 self._fields[name][rows] = bundle.fields[name]
+        if self._there is not None:
+            self._there.write(of_states, of_steps, bundle.fields)
 
     def sample(self, n: int, rng: Generator, at_least: int = 0) -> TeamBatch:
         """`n` episodes drawn uniformly without replacement, trimmed to the longest of them.
@@ -108,10 +113,7 @@ class EpisodeReplay:
         Raises:
             ValueError: If fewer than `n` episodes are stored.
         """
-        if n > len(self):
-            raise ValueError(f"asked for {n} episodes, but only {len(self)} are stored")
-        drawn = [self._episodes[i] for i in rng.choice(len(self), n, replace=False)]
-        return self._gather(drawn, at_least)
+        return self._gather(self._draw(n, rng), at_least)
 
     def latest(self, n: int, at_least: int = 0) -> TeamBatch:
         """The `n` episodes added last (fewer if fewer are stored), oldest of them first.
@@ -122,11 +124,25 @@ class EpisodeReplay:
         """
         return self._gather(self._last(n), at_least)
 
-    def sample_and_latest(self, n: int, latest: int, rng: Generator) -> tuple[TeamBatch, TeamBatch]:
-        """`sample` and `latest`; for a GPU with room for the same number of steps."""
-        longest = max(len(e.rows) - 1 for e in self._last(latest)) if self._for_gpu else 0
-        sample = self.sample(n, rng, longest)
-        return sample, self.latest(latest, sample.mask.shape[1] if self._for_gpu else 0)
+    def train_batch(self, n: int, latest: int, rng: Generator) -> TrainBatch | RowsBatch:
+        """`sample` and `latest` (none if that is 0) for an update in this process."""
+        longest = max((len(e.rows) - 1 for e in self._last(latest)), default=0)
+        if self._there is not None:
+            drawn = self._draw(n, rng)
+            longest = max(longest, *(len(e.rows) - 1 for e in drawn))
+            last = self._where(self._last(latest), longest) if latest else None
+            return RowsBatch(self._there, self._where(drawn, longest), last)
+        at_least = longest if self._for_gpu else 0
+        sample = self.sample(n, rng, at_least)
+        if not latest:
+            return TrainBatch(sample, None)
+        at_least = sample.mask.shape[1] if self._for_gpu else 0
+        return TrainBatch(sample, self.latest(latest, at_least))
+
+    def _draw(self, n: int, rng: Generator) -> list[_StoredEpisode]:
+        if n > len(self):
+            raise ValueError(f"asked for {n} episodes, but only {len(self)} are stored")
+        return [self._episodes[i] for i in rng.choice(len(self), n, replace=False)]
 
     def _last(self, n: int) -> list[_StoredEpisode]:
         stored = len(self._episodes)
@@ -157,6 +173,8 @@ class EpisodeReplay:
             rows = np.arange(self._used_rows, self._used_rows + int(length))
             self._used_rows += int(length)
             self._episodes.append(_StoredEpisode(rows, bool(ended)))
+        if self._fields:
+            self._copy_to_device()
 
     def save(self, path: Path) -> None:
         """Write the store to an uncompressed `.npz` file."""
@@ -183,6 +201,15 @@ class EpisodeReplay:
         for name, array in bundle.fields.items():
             self._fields[name] = self._reserve(array.shape[1:], types.get(name, array.dtype))
         self._fields["avail"][0, ..., 0] = True
+        self._copy_to_device()
+
+    def _copy_to_device(self) -> None:
+        self._there = DeviceRows.of(self._fields, self._device)
+        if self._there is None:
+            return
+        for start in range(1, self._used_rows, _ROWS_AT_ONCE):
+            rows = np.arange(start, min(start + _ROWS_AT_ONCE, self._used_rows))
+            self._there.write(rows, rows, {n: field[rows] for n, field in self._fields.items()})
 
     def _reserve(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         rows = self.capacity * (self.episode_limit + 1) + 1
@@ -206,44 +233,25 @@ class EpisodeReplay:
             self._used_rows += missing
         return np.concatenate(taken) if len(taken) > 1 else taken[0]
 
-    def _gather(self, episodes: list[_StoredEpisode], at_least: int = 0) -> TeamBatch:
+    def _where(self, episodes: list[_StoredEpisode], at_least: int = 0) -> Rows:
+        """Where the states of episodes lie, for a learner that has the rows."""
         lengths = np.array([len(e.rows) - 1 for e in episodes])
         longest = max(at_least, int(lengths.max()))
         longest = padded_length(longest) if self._for_gpu else longest
         index = np.zeros((len(episodes), longest + 1), np.int64)
         for i, episode in enumerate(episodes):
             index[i, : len(episode.rows)] = episode.rows
-        steps = np.where(np.arange(longest) < lengths[:, None], index[:, :-1], 0)
-        batch = self._new_batch(len(episodes), longest)
-        for names, rows in ((STATE_FIELDS, index), (STEP_FIELDS, steps)):
-            for name in names:
-                _take(self._fields[name], rows, getattr(batch, name).numpy())
-        np.greater(steps, 0, out=batch.mask.numpy())
-        ended = batch.terminated.numpy()
-        ended[:] = False
+        mask = np.arange(longest) < lengths[:, None]
+        ended = np.zeros_like(mask)
         ended[np.arange(len(episodes)), lengths - 1] = [e.terminated for e in episodes]
-        return batch
+        return Rows(*map(torch.from_numpy, (index, ended, mask)))
 
-    def _new_batch(self, episodes: int, steps: int) -> TeamBatch:
-        """Arrays to fill; for a GPU in one block, which elsewhere is slower to come by."""
-        types = {"deaths": torch.float32, "actions": torch.int64}
-        of_steps = *STEP_FIELDS, "terminated", "mask"
-        shapes = []
-        for name in TeamBatch._fields:
-            field = self._fields.get(name, _FLAGS)
-            kind = types.get(name) or torch.from_numpy(field[:0]).dtype
-            rows = steps if name in of_steps else steps + 1
-            shapes.append(((episodes, rows, *field.shape[1:]), kind))
-        if self._for_gpu:
-            return TeamBatch(*in_one_block(shapes, self._pinned))
-        return TeamBatch(*(torch.empty(shape, dtype=kind) for shape, kind in shapes))
-
-
-_FLAGS = np.zeros(0, np.bool_)
-
-
-def _take(field: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
-    if out.dtype == field.dtype:
-        np.take(field, rows, axis=0, out=out, mode="clip")  # "raise" would make a copy first
-    else:
-        out[...] = field[rows]
+    def _gather(self, episodes: list[_StoredEpisode], at_least: int = 0) -> TeamBatch:
+        index, ended, mask = self._where(episodes, at_least)
+        at = index.numpy()
+        rows = dict.fromkeys(STATE_FIELDS, at) | dict.fromkeys(
+            STEP_FIELDS, np.where(mask.numpy(), at[:, :-1], 0)
+        )
+        parts = {name: torch.from_numpy(self._fields[name][i]) for name, i in rows.items()}
+        parts["deaths"], parts["actions"] = parts["deaths"].float(), parts["actions"].long()
+        return TeamBatch(**parts, terminated=ended, mask=mask)

@@ -7,15 +7,14 @@ independent learners), `S` state features, `O` observation features, `H` hidden 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from rllib_dbf.blocks import moved, overwrite
 
 
 class TeamBatch(NamedTuple):
@@ -47,25 +46,9 @@ class TeamBatch(NamedTuple):
         longer.avail[:, -missing:, :, 0] = True
         return longer
 
-    def block(self, device: torch.device) -> UInt8[Tensor, " bytes"]:
-        """All arrays as the bytes of one block, from which they go to a device in one copy.
-
-        It is where they lie if `in_one_block` made them, else new: many copies cost more than
-        their bytes do.
-        """
-        lies_at = self.obs.untyped_storage().data_ptr()
-        if all(x.untyped_storage().data_ptr() == lies_at for x in self):
-            return whole_block(self.obs)
-        new = in_one_block([(x.shape, x.dtype) for x in self], pinned=device.type == "cuda")
-        for to, x in zip(new, self, strict=True):
-            to.copy_(x)
-        return whole_block(new[0])
-
     def to(self, device: torch.device) -> TeamBatch:
         """The same episodes on another device."""
-        block = self.block(device).to(device, non_blocking=True)
-        shapes = [(x.shape, x.dtype) for x in self]
-        return TeamBatch(*views_of(block, shapes))
+        return TeamBatch(*moved(self, device))
 
 
 def padded_length(steps: int) -> int:
@@ -94,7 +77,11 @@ class TrainBatch(NamedTuple):
         """Put this batch where an earlier one of the same shape lies, which `to` has made."""
         for part, there in zip(self, earlier, strict=True):
             if part is not None:
-                whole_block(there.mask).copy_(part.block(there.mask.device), non_blocking=True)
+                overwrite(there, part)
+
+    def episodes(self) -> TrainBatch:
+        """The batch itself; see `RowsBatch`."""
+        return self
 
     def padded(self) -> TrainBatch:
         """Both parts with room for the same number of steps, one of few (see `padded_length`)."""
@@ -105,41 +92,6 @@ class TrainBatch(NamedTuple):
     def shape(self) -> tuple[tuple[int, ...], ...]:
         """Of all arrays of both parts."""
         return tuple(tuple(x.shape) for part in self if part is not None for x in part)
-
-
-_ALIGNMENT = 16  # bytes
-
-
-def in_one_block(shapes: Sequence[tuple[Sequence[int], torch.dtype]], pinned: bool) -> list[Tensor]:
-    """New tensors side by side in one block of memory, so that one copy sends them all.
-
-    Args:
-        shapes: Of each, and its type.
-        pinned: In page-locked memory, from which a GPU fetches while the processor goes on.
-    """
-    size = sum(_room(shape, kind) for shape, kind in shapes)
-    return views_of(torch.empty(size, dtype=torch.uint8, pin_memory=pinned), shapes)
-
-
-def views_of(
-    block: UInt8[Tensor, " bytes"], shapes: Sequence[tuple[Sequence[int], torch.dtype]]
-) -> list[Tensor]:
-    """Tensors that lie side by side in a block of memory."""
-    starts = accumulate((_room(shape, kind) for shape, kind in shapes), initial=0)
-    return [
-        block[start : start + math.prod(shape) * kind.itemsize].view(kind).view(*shape)
-        for (shape, kind), start in zip(shapes, starts, strict=False)
-    ]
-
-
-def _room(shape: Sequence[int], kind: torch.dtype) -> int:
-    size = math.prod(shape) * kind.itemsize
-    return size + -size % _ALIGNMENT
-
-
-def whole_block(x: Tensor) -> UInt8[Tensor, " bytes"]:
-    """All bytes of the block in which a tensor lies."""
-    return torch.empty(0, dtype=torch.uint8, device=x.device).set_(x.untyped_storage())
 
 
 class Utilities(NamedTuple):

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from rllib_dbf.device_rows import DeviceRows, RowsBatch
 from rllib_dbf.episode import FIELDS, EpisodeBundle, TeamEpisode
 from rllib_dbf.replay import EpisodeReplay
+from rllib_dbf.team import TrainBatch
 
 N, A, O, S = 5, 7, 3, 17
 
@@ -111,3 +113,31 @@ def test_parts_of_a_bundle_joined_again_are_the_bundle():
     assert joined.steps == [3, 1, 4, 2] and joined.terminated == [True, True, True, False]
     for name in FIELDS:
         np.testing.assert_array_equal(joined.fields[name], whole.fields[name])
+
+
+def test_a_device_that_has_the_rows_finds_the_same_episodes():
+    replay, rng = filled([3, 5, 2, 4] * 3), np.random.default_rng
+    plain = replay.train_batch(4, 3, rng(0))
+    replay._copy_to_device()
+    assert replay._there is None  # a processor needs no copy
+    replay._there = DeviceRows(replay._fields, torch.device("cpu"))
+    rows = np.arange(1, replay._used_rows)
+    replay._there.write(rows, rows, {n: x[rows] for n, x in replay._fields.items()})
+    replay.add([episode(7, 6)])  # the copy follows
+    told = replay.train_batch(4, 3, rng(1))
+    assert isinstance(told, RowsBatch)
+    expected = replay.sample(4, rng(1), at_least=6), replay.latest(3, at_least=6)
+    for found, part in zip(told.to(torch.device("cpu")).episodes(), expected, strict=True):
+        for x, y in zip(found, part, strict=True):
+            assert x.dtype == y.dtype and torch.equal(x, y)
+    assert isinstance(plain, TrainBatch)
+
+
+def test_rows_take_the_place_of_earlier_ones():
+    replay = filled([4] * 12)
+    replay._there = DeviceRows(replay._fields, torch.device("cpu"))
+    first, second = (replay.train_batch(4, 0, np.random.default_rng(s)) for s in (0, 1))
+    there = first.to(torch.device("cpu"))
+    second.overwrite(there)
+    assert torch.equal(there.replay.index, second.replay.index)
+    assert not torch.equal(first.replay.index, second.replay.index)

@@ -26,6 +26,21 @@ def midpoints(n: int, dtype: torch.dtype | None = None) -> Float[Tensor, " K"]:
     return (torch.arange(n, dtype=dtype or torch.get_default_dtype()) + 0.5) / n
 
 
+def chosen_rows(
+    actions: Int[Tensor, "*L"], layer: nn.Linear
+) -> tuple[Float[Tensor, "*L H"], Float[Tensor, "*L"]]:
+    """Weights and bias that a layer of actions has for the given ones.
+
+    On a GPU by products, since gradients are then products too: adding them up row by row takes
+    sorting, and comes out differently every time.
+    """
+    if actions.device.type == "cpu":
+        return F.embedding(actions, layer.weight), layer.bias[actions]
+    numbers = torch.arange(len(layer.bias), device=actions.device)
+    one_hot = torch.eq(actions.unsqueeze(-1), numbers).to(layer.weight.dtype)
+    return one_hot @ layer.weight, one_hot @ layer.bias
+
+
 class LinearMap(NamedTuple):
     """What a hidden state is worth by its actions, where that is one linear map of it."""
 
@@ -180,8 +195,8 @@ class ImplicitQuantileHead(nn.Module):
         `phi` is `embed(tau)` if the caller has it already.
         """
         phi = self.embed(tau) if phi is None else phi  # [*L, 1 or N, K, H]
-        weighted = hidden * F.embedding(actions, self.out.weight)  # [*L, N, H]
-        bias = self.out.bias[actions].unsqueeze(-1)
+        weight, bias = chosen_rows(actions, self.out)
+        weighted, bias = hidden * weight, bias.unsqueeze(-1)  # [*L, N, H]
         if tau.shape[-2] == 1:
             return weighted @ phi.squeeze(-3).transpose(-1, -2) + bias
         return (phi @ weighted.unsqueeze(-1)).squeeze(-1) + bias
