@@ -102,7 +102,7 @@ class DBF(Algorithm):
     def _prepare(self) -> Callable[[], EpisodeBundle | None]:
         """What plays the next episodes by the weights of now, when called."""
         config = self.config
-        wanted = config.episodes_per_update * (config.overlap_updates if config.overlaps else 1)
+        wanted = config.episodes_per_update * config.updates_at_a_time
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
             return self._collector.prepare(wanted, self._env_steps_sampled)
 
@@ -227,7 +227,7 @@ class DBF(Algorithm):
 
 # Where a training step ends the learner waits for episodes, and RLlib's bookkeeping costs
 # milliseconds.
-_STEPS_PER_TRAINING_STEP = 5_000
+_STEPS_PER_TRAINING_STEP = 50_000
 
 
 def _rows(batch: TeamBatch, i: int, n: int) -> TeamBatch:

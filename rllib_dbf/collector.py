@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import ray
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
@@ -42,7 +43,8 @@ class Collector:
             runner delivered.
         """
         if self._remote:
-            state = self._acting_state(env_steps)
+            # Put once: as an argument it would be sent to every runner anew.
+            state = ray.put(self._acting_state(env_steps))
             return lambda: self._play_remotely(episodes, state)
         self.pass_weights_on(env_steps)
         local = cast(TeamEnvRunner, self._runners.local_env_runner)
@@ -87,7 +89,7 @@ class Collector:
         state[NUM_ENV_STEPS_SAMPLED_LIFETIME] = env_steps
         return state
 
-    def _play_remotely(self, episodes: int, state: dict[str, Any]) -> EpisodeBundle | None:
+    def _play_remotely(self, episodes: int, state: ray.ObjectRef) -> EpisodeBundle | None:
         share = -(-episodes // max(1, self._runners.num_healthy_remote_workers()))
         bundles: list[EpisodeBundle] = self._ask("collect", {"num_episodes": share, "state": state})
         return EpisodeBundle.join(bundles) if bundles else None

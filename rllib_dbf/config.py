@@ -84,7 +84,7 @@ class DBFConfig(BarrierConfig):
         self.batch_episodes, self.episodes_per_update = 32, 8
         self.updates_per_collection = 1
         self.overlap_sampling: bool | None = None
-        self.overlap_updates = 4
+        self.overlap_updates: int | None = None
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
         self._set_barrier_defaults()
@@ -122,7 +122,7 @@ class DBFConfig(BarrierConfig):
         episodes_per_update: int = NotProvided,
         updates_per_collection: int = NotProvided,
         overlap_sampling: bool | None = NotProvided,
-        overlap_updates: int = NotProvided,
+        overlap_updates: int | None = NotProvided,
         learning_starts: int = NotProvided,
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
@@ -178,6 +178,7 @@ class DBFConfig(BarrierConfig):
             overlap_updates: Updates made while the next episodes are played, at least 1: so many
                 times `episodes_per_update` episodes are collected at a time. More of them cost
                 less communication; the policy that plays is at most twice as many updates old.
+                None: 4, and 16 with a learner on a GPU, which is several times as fast.
             learning_starts: Episodes collected before the first update.
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.
@@ -262,6 +263,15 @@ class DBFConfig(BarrierConfig):
     def overlaps(self) -> bool:
         """Whether episodes are played while the learner works."""
         return self.num_env_runners > 0 if self.overlap_sampling is None else self.overlap_sampling
+
+    @property
+    def updates_at_a_time(self) -> int:
+        """For how many updates episodes are collected at a time."""
+        if not self.overlaps:
+            return 1
+        if self.overlap_updates is not None:
+            return self.overlap_updates
+        return 16 if self.num_gpus_per_learner > 0 else 4
 
     @property
     def share_taus(self) -> bool:

@@ -30,7 +30,6 @@ _POSITIVE = (
     "batch_episodes",
     "episodes_per_update",
     "updates_per_collection",
-    "overlap_updates",
     "learning_starts",
     "target_update_interval",
     "replay_capacity",
@@ -72,9 +71,12 @@ def _validate_ranges(config: Any) -> None:
     for name in _UNIT:
         if not 0.0 <= getattr(config, name) <= 1.0:
             raise ValueError(f"{name}={getattr(config, name)!r} must lie in [0, 1]")
-    for name in _POSITIVE:
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name}={getattr(config, name)!r} must be greater than 0")
+    given = {name: getattr(config, name) for name in _POSITIVE}
+    if config.overlap_updates is not None:
+        given["overlap_updates"] = config.overlap_updates
+    for name, value in given.items():
+        if not value > 0:
+            raise ValueError(f"{name}={value!r} must be greater than 0")
 
 
 def _validate_fit(config: Any, expected_only: bool) -> None:
