@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from pathlib import Path
@@ -151,7 +151,7 @@ class DBF(Algorithm):
         if last and owed:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
-    def _batches(self) -> list[TrainBatch | RowsBatch]:
+    def _batches(self) -> Sequence[TrainBatch | RowsBatch]:
         """One `TrainBatch` per learner; together they hold `batch_episodes` episodes."""
         config = self.config
         learners = max(1, config.num_learners)
@@ -160,6 +160,7 @@ class DBF(Algorithm):
         batch = self.replay.train_batch(n, k, self._replay_rng)
         if learners == 1:
             return [batch]
+        assert isinstance(batch, TrainBatch)  # rows are for a learner in this process
         replayed, latest = batch
         # The K latest episodes go to every learner whole: K is small, and the barrier's baseline
         # is a mean over all of them.

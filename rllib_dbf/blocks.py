@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
+import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy import ndarray
 from torch import Tensor
 
 Shape = tuple[Sequence[int], torch.dtype]
@@ -30,7 +32,7 @@ def views_of(block: UInt8[Tensor, " bytes"], shapes: Sequence[Shape]) -> list[Te
     """The tensors of a block that `in_one_block` has laid out."""
     starts = accumulate((_room(shape, kind) for shape, kind in shapes), initial=0)
     return [
-        block[start : start + math.prod(shape) * kind.itemsize].view(kind).view(*shape)
+        block[start : start + math.prod(shape) * kind.itemsize].view(kind).view(tuple(shape))
         for (shape, kind), start in zip(shapes, starts, strict=False)
     ]
 
@@ -45,6 +47,18 @@ def moved(tensors: Iterable[Tensor], device: torch.device) -> list[Tensor]:
     here = list(tensors)
     block = block_of(here, device).to(device, non_blocking=True)
     return views_of(block, [(x.shape, x.dtype) for x in here])
+
+
+def fetched(tensors: Mapping[str, Tensor]) -> dict[str, ndarray]:
+    """Tensors of a device as arrays, in one copy for each type: every copy waits for the device."""
+    found: dict[str, ndarray] = {}
+    for kind in {x.dtype for x in tensors.values()}:
+        alike = {name: x.detach() for name, x in tensors.items() if x.dtype == kind}
+        flat = torch.cat([x.flatten() for x in alike.values()]).cpu().numpy()
+        stops = np.cumsum([x.numel() for x in alike.values()])
+        parts = zip(alike.items(), np.split(flat, stops[:-1]), strict=True)
+        found |= {name: part.reshape(x.shape) for (name, x), part in parts}
+    return {name: found[name] for name in tensors}
 
 
 def overwrite(earlier: Sequence[Tensor], tensors: Iterable[Tensor]) -> None:

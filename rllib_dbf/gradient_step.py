@@ -16,6 +16,7 @@ from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.figures import Figures, Trouble
+from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.generators import make_generator, restore, state_of
 from rllib_dbf.gradient_combiner import GradientCombiner
 from rllib_dbf.module import TeamRLModule
@@ -70,13 +71,16 @@ class GradientStep:
 
     def _make_recorder(self) -> Recorder | None:
         """What repeats updates on a GPU, where they are such that this is possible."""
-        barrier, generators = self._barrier, [self._taus]
-        if barrier is not None:
-            generators.append(barrier.generator)
-        fixed = barrier is None or (barrier.recordable and self._combiner.recordable)
-        if self._device.type != "cuda" or self._config.num_learners > 1 or not fixed:
+        if self._device.type != "cuda" or not self.recordable:
             return None
-        return Recorder(self._learn, generators, self._device)
+        draws = [] if self._barrier is None else [self._barrier.generator]
+        return Recorder(self._learn, [self._taus, *draws], self._device)
+
+    @property
+    def recordable(self) -> bool:
+        """Whether updates ask for no number in between, of the device or of other learners."""
+        barrier = self._barrier is None or self._barrier.recordable
+        return barrier and self._combiner.recordable and self._config.num_learners <= 1
 
     def __call__(self, batch: TrainBatch | RowsBatch, env_steps: int) -> None:
         """Learn from a batch in the processor's memory.
@@ -91,7 +95,7 @@ class GradientStep:
         share = self._combiner.share(env_steps)
         for stepper in self._steppers.values():
             stepper.follow_rates()
-        if self._device.type == "cuda":
+        if is_wide(self._device):
             batch = batch.padded()
         if self._recorder is not None and share in (0.0, 1.0):
             self._recorder(batch, share)

@@ -124,7 +124,7 @@ class TeamLearner(TorchLearner):
         self._updates += 1
         if self._device.type == "cpu":
             self._check_finite()
-        self._steps_trained += int(batch.replay.mask.sum())
+        self._steps_trained += batch.steps
         self._update_target(episodes_sampled)
         if not reduce_metrics:
             return {}

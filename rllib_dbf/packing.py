@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.functional.losses import masked_mean
 
 
@@ -100,16 +101,13 @@ class Grid(NamedTuple):
         return masked_mean(x[None], self.played)
 
 
-PADDED_ON = {"cuda"}  # types of devices
-
-
 def pack_episodes(mask: Bool[Tensor, "B T"]) -> Packing | Grid:
     """The packing of episodes of which `mask` says which transitions were played.
 
     Args:
         mask: A prefix of each row is true.
     """
-    if mask.device.type in PADDED_ON:
+    if is_wide(mask.device):
         return Grid(mask)
     episodes, steps = mask.shape
     played = mask.sum(dim=1).cpu()

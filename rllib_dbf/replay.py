@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int, UInt8
+from numpy import ndarray
 from numpy.random import Generator
 
-from rllib_dbf.device_rows import DeviceRows, Rows, RowsBatch
+from rllib_dbf.device_rows import DeviceRows, RowsBatch
 from rllib_dbf.episode import STATE_FIELDS, STEP_FIELDS, EpisodeBundle, TeamEpisode
+from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.team import TeamBatch, TrainBatch, padded_length
 
 # Reserve address space without committing memory: rows cost RAM only once they are written.
 _ROWS_AT_ONCE = 4096
+_ALIGNMENT = 16  # bytes, of the fields of a row
 _MAP_NORESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
@@ -48,9 +52,10 @@ class EpisodeReplay:
         self.capacity = capacity
         self.episode_limit = episode_limit
         self._device = torch.device(device)
-        self._for_gpu = self._device.type != "cpu"
+        self._for_gpu = is_wide(self._device)
         self._there: DeviceRows | None = None
-        self._fields: dict[str, np.ndarray] = {}
+        self._records: np.ndarray | None = None  # a structure per row
+        self._bytes = np.empty((0, 0), np.uint8)  # of the records
         self._episodes: deque[_StoredEpisode] = deque()
         self._free: list[np.ndarray] = []  # rows given back by evicted episodes
         self._used_rows = 1
@@ -71,7 +76,7 @@ class EpisodeReplay:
 
     @property
     def _bytes_per_row(self) -> int:
-        return sum(a.nbytes // len(a) for a in self._fields.values())
+        return 0 if self._records is None else self._records.itemsize
 
     def add(self, episodes: EpisodeBundle | list[TeamEpisode]) -> None:
         """Store finished episodes; the oldest make room."""
@@ -84,8 +89,10 @@ class EpisodeReplay:
             self._add(episodes.part(i, i + self.capacity))
 
     def _add(self, bundle: EpisodeBundle) -> None:
-        if not self._fields:
-            self._allocate(bundle)
+        if self._records is None:
+            types = {"deaths": np.int16, "actions": _small(bundle.fields["avail"].shape[-1])}
+            found = {n: (types.get(n, x.dtype), x.shape[1:]) for n, x in bundle.fields.items()}
+            self._allocate(found)
         taken = []
         for length, terminated in zip(bundle.steps, bundle.terminated, strict=True):
             while len(self._episodes) >= self.capacity:
@@ -94,13 +101,24 @@ class EpisodeReplay:
             taken.append(rows)
             self._episodes.append(_StoredEpisode(rows, terminated))
         self.episodes_added += len(bundle)
-        of_states = np.concatenate(taken)
-        of_steps = np.concatenate([rows[:-1] for rows in taken])
-        for names, rows in ((STATE_FIELDS, of_states), (STEP_FIELDS, of_steps)):
-            for name in names:
-                self._fields[name][rows] = bundle.fields[name]
+        rows, written = np.concatenate(taken), self._packed(bundle)
+        self._bytes[rows] = written
         if self._there is not None:
-            self._there.write(of_states, of_steps, bundle.fields)
+            self._there.write(rows, written)
+
+    def _packed(self, bundle: EpisodeBundle) -> UInt8[ndarray, "P bytes"]:
+        """The rows of episodes; an episode's last has no transition, and zeros in its place."""
+        assert self._records is not None
+        ends = np.cumsum(np.asarray(bundle.steps) + 1) - 1
+        starts_step = np.ones(ends[-1] + 1, np.bool_)
+        starts_step[ends] = False
+        packed = np.empty(len(starts_step), self._records.dtype)
+        for name in STATE_FIELDS:
+            packed[name] = bundle.fields[name]
+        for name in STEP_FIELDS:
+            packed[name][starts_step] = bundle.fields[name]
+            packed[name][ends] = 0
+        return packed.view(np.uint8).reshape(len(packed), -1)
 
     def sample(self, n: int, rng: Generator, at_least: int = 0) -> TeamBatch:
         """`n` episodes drawn uniformly without replacement, trimmed to the longest of them.
@@ -126,13 +144,12 @@ class EpisodeReplay:
 
     def train_batch(self, n: int, latest: int, rng: Generator) -> TrainBatch | RowsBatch:
         """`sample` and `latest` (none if that is 0) for an update in this process."""
-        longest = max((len(e.rows) - 1 for e in self._last(latest)), default=0)
+        last = self._last(latest)
         if self._there is not None:
             drawn = self._draw(n, rng)
-            longest = max(longest, *(len(e.rows) - 1 for e in drawn))
-            last = self._where(self._last(latest), longest) if latest else None
-            return RowsBatch(self._there, self._where(drawn, longest), last)
-        at_least = longest if self._for_gpu else 0
+            index, _, terminated = self._where(drawn + last)
+            return RowsBatch.of(self._there, index, terminated, len(drawn))
+        at_least = max((len(e.rows) - 1 for e in last), default=0) if self._for_gpu else 0
         sample = self.sample(n, rng, at_least)
         if not latest:
             return TrainBatch(sample, None)
@@ -156,25 +173,33 @@ class EpisodeReplay:
             "lengths": np.array([len(r) for r in rows], np.int64),
             "terminated": np.array([e.terminated for e in self._episodes], bool),
             "episodes_added": self.episodes_added,
-            "fields": {name: array[order] for name, array in self._fields.items()},
+            "fields": {name: self._records[name][order] for name in self._names},
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Replace everything stored by what `get_state` returned."""
         self._episodes.clear()
-        self._free, self._used_rows, self._fields = [], 1, {}
+        self._free, self._used_rows, self._records = [], 1, None
         self.episodes_added = int(state["episodes_added"])
+        if state["fields"]:
+            self._allocate({n: (x.dtype, x.shape[1:]) for n, x in state["fields"].items()})
         for name, values in state["fields"].items():
-            self._fields[name] = self._reserve(values.shape[1:], values.dtype)
-            self._fields[name][1 : len(values) + 1] = values
-        if "avail" in self._fields:
-            self._fields["avail"][0, ..., 0] = True
+            self._records[name][1 : len(values) + 1] = values
         for length, ended in zip(state["lengths"], state["terminated"], strict=True):
             rows = np.arange(self._used_rows, self._used_rows + int(length))
             self._used_rows += int(length)
             self._episodes.append(_StoredEpisode(rows, bool(ended)))
-        if self._fields:
-            self._copy_to_device()
+        self._copy_to_device()
+
+    def _copy_to_device(self) -> None:
+        if self._there is not None:
+            for start in range(1, self._used_rows, _ROWS_AT_ONCE):
+                rows = np.arange(start, min(start + _ROWS_AT_ONCE, self._used_rows))
+                self._there.write(rows, self._bytes[rows])
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return () if self._records is None else self._records.dtype.names or ()
 
     def save(self, path: Path) -> None:
         """Write the store to an uncompressed `.npz` file."""
@@ -195,28 +220,28 @@ class EpisodeReplay:
                 }
             )
 
-    def _allocate(self, bundle: EpisodeBundle) -> None:
-        small = np.uint8 if bundle.fields["avail"].shape[-1] <= 256 else np.int16
-        types = {"deaths": np.int16, "actions": small}
-        for name, array in bundle.fields.items():
-            self._fields[name] = self._reserve(array.shape[1:], types.get(name, array.dtype))
-        self._fields["avail"][0, ..., 0] = True
-        self._copy_to_device()
-
-    def _copy_to_device(self) -> None:
-        self._there = DeviceRows.of(self._fields, self._device)
-        if self._there is None:
-            return
-        for start in range(1, self._used_rows, _ROWS_AT_ONCE):
-            rows = np.arange(start, min(start + _ROWS_AT_ONCE, self._used_rows))
-            self._there.write(rows, rows, {n: field[rows] for n, field in self._fields.items()})
-
-    def _reserve(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    def _allocate(self, fields: dict[str, tuple[Any, tuple[int, ...]]]) -> None:
+        """Reserve rows of fields of these types and shapes."""
+        offsets, size = {}, 0
+        for name, (kind, shape) in fields.items():
+            offsets[name] = size
+            bytes_ = np.dtype(kind).itemsize * int(np.prod(shape, dtype=np.int64))
+            size += bytes_ + -bytes_ % _ALIGNMENT
+        layout = np.dtype(
+            {
+                "names": list(fields),
+                "formats": list(fields.values()),
+                "offsets": list(offsets.values()),
+                "itemsize": size,
+            }
+        )
         rows = self.capacity * (self.episode_limit + 1) + 1
-        size = rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        memory = mmap.mmap(-1, max(size, 1), flags=flags)
-        return np.frombuffer(memory, dtype, count=rows * int(np.prod(shape))).reshape(rows, *shape)
+        memory = mmap.mmap(-1, rows * size, flags=flags)
+        self._records = np.frombuffer(memory, layout, count=rows)
+        self._bytes = np.frombuffer(memory, np.uint8).reshape(rows, size)
+        self._records["avail"][0, ..., 0] = True
+        self._there = DeviceRows.of(layout, rows, self._device)
 
     def _take_rows(self, n: int) -> np.ndarray:
         taken: list[np.ndarray] = []
@@ -233,25 +258,33 @@ class EpisodeReplay:
             self._used_rows += missing
         return np.concatenate(taken) if len(taken) > 1 else taken[0]
 
-    def _where(self, episodes: list[_StoredEpisode], at_least: int = 0) -> Rows:
-        """Where the states of episodes lie, for a learner that has the rows."""
+    def _where(
+        self, episodes: list[_StoredEpisode], at_least: int = 0
+    ) -> tuple[Int[ndarray, "E T1"], Int[ndarray, " E"], Bool[ndarray, " E"]]:
+        """Rows of the states of episodes, lengths, and which have ended."""
         lengths = np.array([len(e.rows) - 1 for e in episodes])
         longest = max(at_least, int(lengths.max()))
         longest = padded_length(longest) if self._for_gpu else longest
         index = np.zeros((len(episodes), longest + 1), np.int64)
         for i, episode in enumerate(episodes):
             index[i, : len(episode.rows)] = episode.rows
-        mask = np.arange(longest) < lengths[:, None]
-        ended = np.zeros_like(mask)
-        ended[np.arange(len(episodes)), lengths - 1] = [e.terminated for e in episodes]
-        return Rows(*map(torch.from_numpy, (index, ended, mask)))
+        return index, lengths, np.array([e.terminated for e in episodes])
 
     def _gather(self, episodes: list[_StoredEpisode], at_least: int = 0) -> TeamBatch:
-        index, ended, mask = self._where(episodes, at_least)
-        at = index.numpy()
-        rows = dict.fromkeys(STATE_FIELDS, at) | dict.fromkeys(
-            STEP_FIELDS, np.where(mask.numpy(), at[:, :-1], 0)
+        index, lengths, terminated = self._where(episodes, at_least)
+        mask = np.arange(index.shape[1] - 1) < lengths[:, None]
+        ended = np.zeros_like(mask)
+        ended[np.arange(len(episodes)), lengths - 1] = terminated
+        rows = dict.fromkeys(STATE_FIELDS, index) | dict.fromkeys(
+            STEP_FIELDS, np.where(mask, index[:, :-1], 0)
         )
-        parts = {name: torch.from_numpy(self._fields[name][i]) for name, i in rows.items()}
+        assert self._records is not None
+        parts = {name: torch.from_numpy(self._records[name][i]) for name, i in rows.items()}
         parts["deaths"], parts["actions"] = parts["deaths"].float(), parts["actions"].long()
-        return TeamBatch(**parts, terminated=ended, mask=mask)
+        flags = {"terminated": torch.from_numpy(ended), "mask": torch.from_numpy(mask)}
+        return TeamBatch(**parts, **flags)
+
+
+def _small(actions: int) -> type[np.generic]:
+    """A type that holds the numbers of so many actions."""
+    return np.uint8 if actions <= 256 else np.int16

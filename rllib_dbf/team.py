@@ -79,6 +79,11 @@ class TrainBatch(NamedTuple):
             if part is not None:
                 overwrite(there, part)
 
+    @property
+    def steps(self) -> int:
+        """Replayed transitions."""
+        return int(self.replay.mask.sum())
+
     def episodes(self) -> TrainBatch:
         """The batch itself; see `RowsBatch`."""
         return self

@@ -115,29 +115,42 @@ def test_parts_of_a_bundle_joined_again_are_the_bundle():
         np.testing.assert_array_equal(joined.fields[name], whole.fields[name])
 
 
-def test_a_device_that_has_the_rows_finds_the_same_episodes():
-    replay, rng = filled([3, 5, 2, 4] * 3), np.random.default_rng
-    plain = replay.train_batch(4, 3, rng(0))
+def with_rows(replay: EpisodeReplay) -> EpisodeReplay:
+    """As on a GPU that has what is stored."""
+    replay._there = DeviceRows(replay._records.dtype, len(replay._records), torch.device("cpu"))
     replay._copy_to_device()
-    assert replay._there is None  # a processor needs no copy
-    replay._there = DeviceRows(replay._fields, torch.device("cpu"))
-    rows = np.arange(1, replay._used_rows)
-    replay._there.write(rows, rows, {n: x[rows] for n, x in replay._fields.items()})
-    replay.add([episode(7, 6)])  # the copy follows
-    told = replay.train_batch(4, 3, rng(1))
+    return replay
+
+
+def check_told(replay: EpisodeReplay, n: int, k: int) -> None:
+    rng = np.random.default_rng
+    told = replay.train_batch(n, k, rng(1))
     assert isinstance(told, RowsBatch)
-    expected = replay.sample(4, rng(1), at_least=6), replay.latest(3, at_least=6)
-    for found, part in zip(told.to(torch.device("cpu")).episodes(), expected, strict=True):
-        for x, y in zip(found, part, strict=True):
-            assert x.dtype == y.dtype and torch.equal(x, y)
-    assert isinstance(plain, TrainBatch)
+    found = told.to(torch.device("cpu")).episodes()
+    longest = found.replay.mask.shape[1]
+    expected = replay.sample(n, rng(1), longest), replay.latest(k, longest)
+    assert told.steps == int(expected[0].mask.sum())
+    for mine, part in zip(found, expected, strict=True):
+        for name, x, y in zip(mine._fields, mine, part, strict=True):
+            assert x.dtype == y.dtype and torch.equal(x, y), name
+
+
+def test_a_device_that_has_the_rows_finds_the_same_episodes():
+    replay = filled([3, 5, 2, 4] * 3, capacity=14)
+    assert isinstance(replay.train_batch(4, 3, np.random.default_rng(0)), TrainBatch)
+    with_rows(replay)
+    check_told(replay, 4, 3)
+    replay.add([episode(7, 6, terminated=False)] * 5)  # the copy follows, and old ones make room
+    check_told(replay, 14, 6)
+    other = with_rows(filled([2] * 3))
+    other.set_state(replay.get_state())
+    check_told(with_rows(other), 14, 6)
 
 
 def test_rows_take_the_place_of_earlier_ones():
-    replay = filled([4] * 12)
-    replay._there = DeviceRows(replay._fields, torch.device("cpu"))
-    first, second = (replay.train_batch(4, 0, np.random.default_rng(s)) for s in (0, 1))
+    replay = with_rows(filled([4] * 12))
+    first, second = (replay.train_batch(4, 2, np.random.default_rng(s)) for s in (0, 1))
     there = first.to(torch.device("cpu"))
     second.overwrite(there)
-    assert torch.equal(there.replay.index, second.replay.index)
-    assert not torch.equal(first.replay.index, second.replay.index)
+    assert first.shape == second.shape and torch.equal(there.told, second.told)
+    assert replay.train_batch(4, 0, np.random.default_rng(0)).episodes().on_policy is None

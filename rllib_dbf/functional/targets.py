@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.functional.devices import is_wide
+
 
 def greedy_actions(scores: Float[Tensor, "*L A"], avail: Bool[Tensor, "*L A"]) -> Int[Tensor, "*L"]:
     """The available action of greatest score; the first of them on a tie."""
@@ -42,7 +44,7 @@ def td_lambda_targets(
     one_step = reward + (1.0 - td_lambda) * discount * next_values
     # A padded row restarts the recursion at its own value, hence G_L = v_L at row L.
     start = torch.where(played, one_step, values[:, :-1])
-    if values.device.type != "cpu":
+    if is_wide(values.device):
         goes_on = mask & ~terminated
         return torch.where(played, _all_at_once(start, values, goes_on, td_lambda * gamma), 0.0)
     start = start.unbind(dim=1)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.nets.compiled.layers import Linear, cosines
 from rllib_dbf.nets.compiled.quantiles import HeadWeights
 from rllib_dbf.registry import Registry
@@ -34,7 +35,7 @@ def chosen_rows(
     On a GPU by products, since gradients are then products too: adding them up row by row takes
     sorting, and comes out differently every time.
     """
-    if actions.device.type == "cpu":
+    if not is_wide(actions.device):
         return F.embedding(actions, layer.weight), layer.bias[actions]
     numbers = torch.arange(len(layer.bias), device=actions.device)
     one_hot = torch.eq(actions.unsqueeze(-1), numbers).to(layer.weight.dtype)

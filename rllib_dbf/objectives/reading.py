@@ -31,7 +31,7 @@ class Reading(NamedTuple):
         """Quantiles of the given actions."""
         return self.head.at(self.hidden, actions, self.tau, self.phi)
 
-    def starting(self, packing: Packing) -> Reading:
+    def starting(self, packing: Packing | Grid) -> Reading:
         """The same at the states from which a transition starts."""
         phi = None if self.phi is None else packing.starting(self.phi)
         return Reading(self.head, packing.starting(self.hidden), packing.starting(self.tau), phi)

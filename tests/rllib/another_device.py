@@ -23,6 +23,12 @@ DEVICE = f"{NAME}:0"
 
 _ops: Any = torch.ops.aten
 _COPIES = {_ops._to_copy.default, _ops.copy_.default, _ops._foreach_copy_.default}
+_SIZES_DEPEND = {
+    _ops._local_scalar_dense.default,
+    _ops.nonzero.default,
+    _ops.masked_select.default,
+    _ops.repeat_interleave.Tensor,
+}
 _TAKE_CPU_INDICES = {_ops.index.Tensor, _ops.index_put.default, _ops.index_put_.default}
 
 
@@ -67,6 +73,7 @@ class _Made(TorchDispatchMode):
 
 
 _copies = 0  # from the CPU to the other device
+_waits = 0  # of the CPU for the other device
 
 
 @contextlib.contextmanager
@@ -74,6 +81,22 @@ def copies_counted() -> Iterator[Callable[[], int]]:
     """How many copies to the other device were made since this was entered."""
     before = _copies
     yield lambda: _copies - before
+
+
+@contextlib.contextmanager
+def waits_counted() -> Iterator[Callable[[], int]]:
+    """How many numbers of the other device were asked for since this was entered."""
+    before = _waits
+    yield lambda: _waits - before
+
+
+def _is_wait(func: Any, args: Any, stays: bool) -> bool:
+    """What a GPU cannot do without telling something first: a number, its own data, a size."""
+    if func in _COPIES:
+        return not stays
+    return func in _SIZES_DEPEND or (
+        func is _ops.index.Tensor and any(i is not None and i.dtype == torch.bool for i in args[1])
+    )
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -89,6 +112,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func in _COPIES and stays and len(there) < len(tensors):
         global _copies
         _copies += 1
+    if there and _is_wait(func, args, stays):
+        global _waits
+        _waits += 1
     out = func(*tree_map(_raw, args), **tree_map(_raw, kwargs))
     if there and not stays and isinstance(out, torch.Tensor) and out is there[0].raw:
         return out.clone()  # `.cpu()` of what is on a CPU would be the tensor itself
