@@ -19,7 +19,7 @@ from torch import Tensor
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.gradient_step import GradientStep
 from rllib_dbf.module import TeamRLModule
-from rllib_dbf.optimizers import AUXILIARY_OPTIMIZER, OPTIMIZERS
+from rllib_dbf.optimizers import OPTIMIZERS, auxiliary_optimizer
 
 _BARRIER_STREAM = 999  # keeps the barrier's draws apart from the quantile fractions'
 
@@ -82,7 +82,7 @@ class TeamLearner(TorchLearner):
             self.register_optimizer(
                 module_id=module_id,
                 optimizer_name=name,
-                optimizer=AUXILIARY_OPTIMIZER(params, lr=lr),
+                optimizer=auxiliary_optimizer(params, lr, self._device),
                 params=params,
                 lr_or_lr_schedule=lr,
             )

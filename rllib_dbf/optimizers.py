@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.registry import Registry
 
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry("optimizer_name")
@@ -18,7 +19,12 @@ OPTIMIZERS.register("adam")(partial(torch.optim.Adam, fused=True))
 OPTIMIZERS.register("rmsprop")(partial(torch.optim.RMSprop, foreach=True, alpha=0.99))
 
 
-AUXILIARY_OPTIMIZER = OPTIMIZERS["adam"]  # of networks beside the team's
+def auxiliary_optimizer(
+    parameters: Iterable[nn.Parameter], lr: float, device: torch.device
+) -> torch.optim.Optimizer:
+    """The optimiser of a network beside the team's."""
+    how = {"fused": True} if is_wide(device) else {"foreach": True}
+    return torch.optim.Adam(parameters, lr=lr, **how)
 
 
 class Stepper:

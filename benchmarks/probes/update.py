@@ -35,7 +35,7 @@ def prepare(
 ) -> Callable[[], dict[str, float | None]]:
     """Measures updates: `ms`, or `ms_L` for batches of invented episodes, all L steps long.
 
-    Batches are made beforehand; with `gpu` their way to the device counts.
+    Batches are made beforehand; with `gpu` their way to the device counts, or telling it the rows.
     """
     if gpu and not torch.cuda.is_available():
         raise NotMeasured("no CUDA device, or a Torch without CUDA")
