@@ -85,6 +85,7 @@ class DBFConfig(BarrierConfig):
         self.updates_per_collection = 1
         self.overlap_sampling: bool | None = None
         self.overlap_updates: int | None = None
+        self.record_updates = True
         self.learning_starts, self.target_update_interval = 32, 200
         self.replay_capacity, self.checkpoint_replay = 5_000, True
         self._set_barrier_defaults()
@@ -123,6 +124,7 @@ class DBFConfig(BarrierConfig):
         updates_per_collection: int = NotProvided,
         overlap_sampling: bool | None = NotProvided,
         overlap_updates: int | None = NotProvided,
+        record_updates: bool = NotProvided,
         learning_starts: int = NotProvided,
         target_update_interval: int = NotProvided,
         replay_capacity: int = NotProvided,
@@ -179,6 +181,8 @@ class DBFConfig(BarrierConfig):
                 times `episodes_per_update` episodes are collected at a time. More of them cost
                 less communication; the policy that plays is at most twice as many updates old.
                 None: 4, and 16 with a learner on a GPU, which is several times as fast.
+            record_updates: Record updates on a GPU and repeat them, many times as fast. A part of
+                your own must not ask the device for numbers then. Elsewhere without effect.
             learning_starts: Episodes collected before the first update.
             target_update_interval: Episodes collected between target-network updates.
             replay_capacity: Episodes kept in the replay.

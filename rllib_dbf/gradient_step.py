@@ -71,7 +71,7 @@ class GradientStep:
 
     def _make_recorder(self) -> Recorder | None:
         """What repeats updates on a GPU, where they are such that this is possible."""
-        if self._device.type != "cuda" or not self.recordable:
+        if self._device.type != "cuda" or not (self.recordable and self._config.record_updates):
             return None
         draws = [] if self._barrier is None else [self._barrier.generator]
         return Recorder(self._learn, [self._taus, *draws], self._device)

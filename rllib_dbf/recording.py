@@ -80,6 +80,9 @@ class Recorder:
         Args:
             batch: Padded to one of few lengths.
             variant: Passed to the work; each has a recording of its own.
+
+        Raises:
+            RuntimeError: If the work cannot be recorded.
         """
         key = batch.shape, variant
         if key not in self._recorded:  # the first time things are built that stay: workspaces, …
@@ -98,8 +101,15 @@ class Recorder:
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
-        # Other threads, which collect episodes, may use page-locked memory meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            self._work(batch, variant)
+        try:
+            # Other threads, which collect episodes, may use page-locked memory meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                self._work(batch, variant)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "an update could not be recorded as a CUDA graph. A part of your own that asks the "
+                "device for numbers (.item(), .cpu(), float(x), x[mask]) is the usual reason: use "
+                "torch.where and masks instead, or set record_updates=False."
+            ) from error
         self._pool = graph.pool()
         return graph
