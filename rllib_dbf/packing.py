@@ -71,9 +71,9 @@ class Grid(NamedTuple):
         return [episodes] * (steps + 1)
 
     @property
-    def origins(self) -> None:
-        """Nothing: transitions start from the first M packed states."""
-        return None
+    def origins(self) -> slice:
+        """Packed positions of the states that transitions start from: the first M."""
+        return slice(self.mask.numel())
 
     def pack(self, padded: Tensor) -> Tensor:
         """The states of a padded [B, T+1, …] tensor: [P, …]."""
@@ -89,7 +89,7 @@ class Grid(NamedTuple):
 
     def starting(self, packed: Tensor) -> Tensor:
         """The packed states from which a transition starts: [M, …]."""
-        return packed[: self.mask.numel()]
+        return packed[self.origins]
 
     @property
     def played(self) -> Bool[Tensor, "1 M"]:

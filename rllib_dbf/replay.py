@@ -33,8 +33,9 @@ class _StoredEpisode(NamedTuple):
 class EpisodeReplay:
     """The latest `capacity` episodes, stored row by row: exactly what was played, no padding.
 
-    Every field is one array with a row per state; an episode owns any L + 1 free rows. Row 0 is
-    the padding row: zeros, with action 0 legal. Memory is committed as rows are first used.
+    A row is a record of a state and of the transition from it; an episode owns any L + 1 free
+    rows. Row 0 is the padding row: zeros, with action 0 legal. Memory is committed as rows are
+    first used.
 
     Args:
         capacity: Greatest number of episodes kept, at least 1.

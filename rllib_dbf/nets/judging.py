@@ -17,7 +17,7 @@ def judge(
     hidden: Float[Tensor, "P N H"],
     tau: Float[Tensor, "P _ K"],
     actions: Int[Tensor, "M N"],
-    origins: Int[Tensor, " M"] | None = None,
+    origins: Int[Tensor, " M"] | slice | None = None,
     wants_means: bool = True,
 ) -> tuple[Float[Tensor, "M N K"], Float[Tensor, "P N A"] | None]:
     """Return quantiles of chosen actions, and what is expected of every action at every state.
@@ -28,25 +28,23 @@ def judge(
         head: Of `HEADS`.
         hidden: States of the agents.
         tau: Fractions.
-        actions: Those chosen at the states `origins`.
-        origins: Increasing positions of states; None for as many as there are actions, from the
-            first on.
+        actions: Those chosen at the states `origins`, or at all states.
+        origins: Increasing positions of states.
         wants_means: Whether the expectations are asked for.
     """
     if isinstance(head, ImplicitQuantileHead):
         weights = head.compiled_weights(tau)
         if weights is not None:
-            if origins is None and len(actions) < len(hidden):
-                origins = torch.arange(len(actions))
+            if isinstance(origins, slice):
+                origins = torch.arange(len(hidden))[origins]
             return quantiles(hidden, tau.squeeze(1), actions, weights, origins, wants_means)
     phi, q = head.embed(tau), None
     if wants_means:
         with torch.no_grad():
             q = head.mean(hidden, tau, phi)
-    if origins is not None:
+    if isinstance(origins, slice):
+        hidden, tau, phi = hidden[origins], tau[origins], None if phi is None else phi[origins]
+    elif origins is not None:
         hidden, tau = hidden.index_select(0, origins), tau.index_select(0, origins)
         phi = None if phi is None else phi.index_select(0, origins)
-    elif len(actions) < len(hidden):
-        hidden, tau = hidden[: len(actions)], tau[: len(actions)]
-        phi = None if phi is None else phi[: len(actions)]
     return head.at(hidden, actions, tau, phi), q

@@ -99,7 +99,7 @@ def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights():
     algo = small("qmix").build_algo()
     algo.train()
     before = weights(algo)
-    algo.replay._fields["reward"][:] = np.inf
+    algo.replay._records["reward"][:] = np.inf
     with pytest.raises(NonFiniteUpdateError, match=r"update \d+: the gradient norm is nan.*lr"):
         algo.train()
     after = weights(algo)
