@@ -1,8 +1,8 @@
 """A learner on a GPU (`num_gpus_per_learner=1`) and on the processor: updates, and end to end.
 
 Updates are of 32 episodes; the GPU's time includes telling it which, and waits until the device is
-done. End to end is DBF on 5m_vs_6m with episodes from remote runners, and an iteration of 50,000 steps,
-since the learner waits where one ends.
+done. End to end is DBF on 5m_vs_6m with episodes from remote runners, and an iteration of 50,000
+steps, since the learner waits where one ends.
 """
 
 import os
