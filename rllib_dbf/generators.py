@@ -9,16 +9,22 @@ import torch
 from jaxtyping import UInt8
 from numpy import ndarray
 
+_STREAMS = 1_000  # of a seed
 
-def make_generator(
-    device: torch.device, seed: int | None, stream: int, scale: int = 1_000
-) -> torch.Generator:
-    """A generator on a device: the same for the same seed and stream, any if there is no seed."""
+
+def make_generator(device: torch.device, seed: int | None, stream: int) -> torch.Generator:
+    """A generator on a device: the same for the same seed and stream, any if there is no seed.
+
+    Args:
+        device: Where it draws.
+        seed: Of the run.
+        stream: Keeps the generators of a run apart; in [0, 1000).
+    """
     generator = torch.Generator(device=device)
     if seed is None:
         generator.seed()
     else:
-        generator.manual_seed(int(seed) * scale + stream)
+        generator.manual_seed(int(seed) * _STREAMS + stream)
     return generator
 
 

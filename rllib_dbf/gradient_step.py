@@ -202,8 +202,7 @@ class GradientStep:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what `get_state` returned; weights and optimisers are restored already."""
-        self.settle()
+        """Restore what `get_state` returned; weights and optimisers are settled already."""
         restore(self._taus, state["tau_generator"])
         if self._barrier is not None and state.get("barrier") is not None:
             self._barrier.set_state(state["barrier"])

@@ -192,6 +192,7 @@ class TeamLearner(TorchLearner):
         """Restore what `get_state` returned."""
         super().set_state(state)
         self._gradient_step.settle()
+        self._updates_before = self._updates
         if "team_learner" in state:
             mine = state["team_learner"]
             self._episodes_at_target_update = int(mine["episodes_at_target_update"])
