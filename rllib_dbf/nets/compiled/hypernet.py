@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import Structure, byref
 from typing import Any, NamedTuple
 
@@ -74,7 +75,10 @@ class _HypernetBack(Structure):
 
 
 def hypernet_inputs(
-    prepared: Float[Tensor, "P CH"], net: HypernetWeights, kept: tuple[Tensor, ...]
+    prepared: Float[Tensor, "P CH"],
+    net: HypernetWeights,
+    kept: tuple[Tensor, ...],
+    backwards: Callable[..., tuple[Tensor, ...]] | None = None,
 ) -> Float[Tensor, "P H"]:
     """What the layer gave in its walk, with gradients to what it was made of.
 
@@ -82,9 +86,12 @@ def hypernet_inputs(
         prepared: What the layer makes of the inputs alone.
         net: Of the layer.
         kept: Arrays of `layer_widths`, as the walk left them.
+        backwards: Gives the gradients of `prepared` and of the layer's weights from that of the
+            result, `prepared`, `first`, `second` and `kept`; compiled code if not given.
     """
     weights = net.first, net.first_bias, net.second, net.second_bias, net.bias
-    return _HypernetInputs.apply(prepared, *weights, kept)  # pyright: ignore
+    how = backwards or _backwards
+    return _HypernetInputs.apply(prepared, *weights, kept, how)  # pyright: ignore
 
 
 class _HypernetInputs(torch.autograd.Function):
@@ -98,21 +105,28 @@ class _HypernetInputs(torch.autograd.Function):
         second_bias: Tensor,
         bias: Tensor,
         kept: tuple[Tensor, ...],
+        backwards: Callable[..., tuple[Tensor, ...]],
     ) -> Tensor:
         ctx.save_for_backward(prepared, first, second, *kept)
+        ctx.backwards = backwards
         return kept[0]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        prepared, first, second, *kept = ctx.saved_tensors
-        (features, quantiles), bases, (rows, hidden) = first.shape, len(second), kept[0].shape
-        call, empty = Call(), prepared.new_empty
-        room = empty(rows, hidden), empty(rows, bases), empty(rows, features)
-        made = empty(features), empty(bases, features), empty(bases), empty(hidden)
-        found = torch.empty_like(prepared), torch.empty_like(first), *made
-        arrays = second, prepared, *kept, grad_outputs[0], found[0], *room, *found[1:]
-        sizes = hidden, quantiles, features, bases
-        back = _HypernetBack(*sizes, *map(call.pointer, arrays))
-        call("hypernet_backward", rows, byref(back), torch.get_num_threads())
-        return (*found, None)
+        return (*ctx.backwards(grad_outputs[0], *ctx.saved_tensors), None, None)
+
+
+def _backwards(
+    grad: Tensor, prepared: Tensor, first: Tensor, second: Tensor, *kept: Tensor
+) -> tuple[Tensor, ...]:
+    (features, quantiles), bases, (rows, hidden) = first.shape, len(second), kept[0].shape
+    call, empty = Call(), prepared.new_empty
+    room = empty(rows, hidden), empty(rows, bases), empty(rows, features)
+    made = empty(features), empty(bases, features), empty(bases), empty(hidden)
+    found = torch.empty_like(prepared), torch.empty_like(first), *made
+    arrays = second, prepared, *kept, grad, found[0], *room, *found[1:]
+    sizes = hidden, quantiles, features, bases
+    back = _HypernetBack(*sizes, *map(call.pointer, arrays))
+    call("hypernet_backward", rows, byref(back), torch.get_num_threads())
+    return found

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rllib_dbf.nets.compiled.calls import require_shape
-from rllib_dbf.nets.compiled.hypernet import HypernetWeights, layer_widths
+from rllib_dbf.nets.compiled.hypernet import HypernetWeights, hypernet_inputs, layer_widths
 from rllib_dbf.nets.fused.launches import padded, walk
-from rllib_dbf.nets.fused.layer import fused_inputs
+from rllib_dbf.nets.fused.layer import backwards
 from rllib_dbf.nets.gru import GRUWeights
 
 
@@ -103,7 +103,7 @@ class TritonTrace:
         self, prepared: Float[Tensor, "P CH"], net: HypernetWeights
     ) -> Float[Tensor, "P H"]:
         """What the first GRU read, with gradients to its input layer."""
-        return fused_inputs(prepared, net, self.hypernet_layer)
+        return hypernet_inputs(prepared, net, self.hypernet_layer, backwards)
 
     def differentiable(
         self, inputs: Float[Tensor, "P I"], hidden: Float[Tensor, "R H"], weights: GRUWeights
