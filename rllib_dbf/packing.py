@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.functional import compiled
 from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.functional.losses import masked_mean
 
@@ -110,6 +111,8 @@ def pack_episodes(mask: Bool[Tensor, "B T"]) -> Packing | Grid:
     if is_wide(mask.device):
         return Grid(mask)
     episodes, steps = mask.shape
+    if compiled.fits(mask):
+        return Packing(*compiled.pack(mask), shape=(episodes, steps + 1))
     played = mask.sum(dim=1).cpu()
     lengths, order = played.sort(descending=True, stable=True)
     time = torch.arange(steps + 1)

@@ -200,4 +200,14 @@ static inline void sum_rows(int64_t rows, int64_t cols, const float *x, float *o
     EACH(j, cols) AT(out + j) += GET(x + i * cols + j);
 }
 
+/* out[cols, rows] = x[rows, cols]^T, whose rows lie `ld` apart; rows is a multiple of 16. */
+static inline void turn(int64_t rows, int64_t cols, const float *x, float *out, int64_t ld) {
+  for (int64_t i = 0; i < rows; i += LANES)
+    for (int64_t j = 0; j < cols; j++) {
+      vec column;
+      for (int k = 0; k < LANES; k++) column[k] = x[(i + k) * cols + j];
+      AT(out + j * ld + i) = column;
+    }
+}
+
 #endif

@@ -55,15 +55,6 @@ typedef struct { /* weights turned, for the forward pass */
   float *first, *first_bias, *w1, *w2; /* [S, F], [F], [D, N E], [D, E] */
 } Turned;
 
-static void turn(int64_t rows, int64_t cols, const float *x, float *out, int64_t ld) {
-  for (int64_t i = 0; i < rows; i += LANES)
-    for (int64_t j = 0; j < cols; j++) {
-      vec column;
-      for (int k = 0; k < LANES; k++) column[k] = x[(i + k) * cols + j];
-      AT(out + j * ld + i) = column;
-    }
-}
-
 static Turned turned_in(const Mixing *net, float *room) {
   const int64_t f = width_of(net), d = net->hidden, e = net->embed, s = net->state;
   float *bias = room + s * f, *w1 = bias + f, *w2 = w1 + d * net->agents * e;

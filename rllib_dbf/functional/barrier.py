@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rllib_dbf.functional import compiled
 from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.functional.policy import (
     Normaliser,
@@ -42,6 +43,8 @@ def state_mask_of(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T+1"]:
 
 def discounted_to_go(x: Float[Tensor, "B T"], discount: float) -> Float[Tensor, "B T"]:
     """Σ_{k≥t} discount^{k-t} x_k along each row."""
+    if compiled.fits(x) and not x.requires_grad:
+        return compiled.to_go(x, discount)
     if is_wide(x.device):
         return x @ powers(discount, x.shape[1], x).t()
     total, sums = torch.zeros_like(x[:, 0]), []

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rllib_dbf.functional import compiled
+
 
 def masked_mean(x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
     """Mean of `x` over the played transitions, the mask expanded over any further axis.
@@ -39,6 +41,11 @@ class _QuantileHuber(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, target: Tensor, tau: Tensor, kappa: float) -> Tensor:
+        if compiled.fits(z, target, tau):
+            rows = (x.flatten(0, -2) for x in (z, target, tau.expand_as(z)))
+            loss, slope = compiled.quantile_huber(*rows, kappa)
+            ctx.save_for_backward(slope.view(z.shape))
+            return loss.view(z.shape[:-1])
         error = target.unsqueeze(-2) - z.unsqueeze(-1)  # [B, T, G, K, K2]
         # τ belongs to the predicted quantile: last-but-one axis, never the target's.
         weight = (tau.unsqueeze(-1) - (error <= 0).to(z.dtype)).abs_()

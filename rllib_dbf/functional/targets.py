@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rllib_dbf.functional import compiled
 from rllib_dbf.functional.devices import is_wide
 
 
@@ -35,6 +36,8 @@ def td_lambda_targets(
     Returns:
         The targets, zero outside the mask.
     """
+    if compiled.has_td_lambda(reward, values):
+        return compiled.td_lambda(reward, terminated, mask, values, gamma, td_lambda)
     played = mask[:, :, None, None]
     discount = gamma * (~terminated).to(values.dtype)[:, :, None, None]
     reward = reward[:, :, None, None]

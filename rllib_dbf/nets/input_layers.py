@@ -94,6 +94,10 @@ class LinearInput(nn.Module):
         """The pre-activations."""
         return self.linear(inputs)
 
+    def linear_map(self) -> tuple[Float[Tensor, "H I"], Float[Tensor, " H"]]:
+        """Weight and bias of `prepare`."""
+        return self.linear.weight, self.linear.bias
+
     def finish(
         self, prepared: Float[Tensor, "*L H"], quantiles: Float[Tensor, "*L M"]
     ) -> Float[Tensor, "*L H"]:
@@ -240,6 +244,10 @@ class FactoredHypernetInput(nn.Module):
     def prepare(self, inputs: Float[Tensor, "*L I"]) -> Float[Tensor, "*L CH"]:
         """x ReLU(W_c) of every base."""
         return linear(inputs, F.relu(self.bases))
+
+    def linear_map(self) -> tuple[Float[Tensor, "CH I"], None]:
+        """Weight and bias of `prepare`."""
+        return F.relu(self.bases), None
 
     def finish(
         self, prepared: Float[Tensor, "*L CH"], quantiles: Float[Tensor, "*L M"]

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import fits
+from rllib_dbf.compiled.calls import fits
 from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.compiled.hypernet import HypernetWeights
+from rllib_dbf.nets.compiled.inputs import look
 from rllib_dbf.nets.fused import launches
 from rllib_dbf.nets.fused.trace import TritonTrace
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
-from rllib_dbf.nets.input_layers import FactoredHypernetInput
+from rllib_dbf.nets.input_layers import FactoredHypernetInput, LinearInput
 
 if TYPE_CHECKING:
     from rllib_dbf.nets.utility import Memory, RecurrentUtility
@@ -46,10 +47,6 @@ def unroll_together(
     first, agents = utilities[0], obs.shape[1]
     rows = [count * agents for count in counts]
     memory = first.initial_memory(rows[0]) if memory is None else memory
-    x = first.inputs(obs, last_actions).flatten(0, 1)
-    prepared = [first.input_layer.prepare(x)]
-    with torch.no_grad():
-        prepared += [other.input_layer.prepare(x) for other in utilities[1:]]
     weights = [GRUWeights.of(utility.gru) for utility in utilities]
     learns = torch.is_grad_enabled()
     if has_fused_walks(utilities, memory, rows):
@@ -58,6 +55,8 @@ def unroll_together(
         trace = CompiledTrace(weights, memory.hidden, rows, learns)
     else:
         trace = GRUTrace(weights, memory.hidden, rows)
+    looks = isinstance(trace, CompiledTrace) and _has_compiled_look(first, obs)
+    prepared = (_looked if looks else _prepared)(utilities, obs, last_actions)
     if first.uses_quantiles:
         if not isinstance(trace, GRUTrace):
             nets = [hypernet_weights(utility) for utility in utilities]
@@ -67,13 +66,44 @@ def unroll_together(
             entering = _replay(utilities, trace, prepared, avail.flatten(0, 1), memory)
             inputs = F.relu(first.input_layer.finish(prepared[0], entering)) if learns else None
     else:
-        read = [F.relu(x) for x in prepared]
+        read = prepared if looks else [F.relu(x) for x in prepared]
         trace.run([x.detach() for x in read])
         inputs = read[0]
     hidden = list(trace.states)
     if learns and inputs is not None:
         hidden[0] = trace.differentiable(inputs, memory.hidden, weights[0])
     return [states.unflatten(0, (-1, agents)) for states in hidden]
+
+
+def _prepared(
+    utilities: Sequence[RecurrentUtility], obs: Tensor, last_actions: Tensor
+) -> list[Float[Tensor, "R X"]]:
+    """What each input layer makes of the inputs; gradients for the first only."""
+    first = utilities[0]
+    x = first.inputs(obs, last_actions).flatten(0, 1)
+    found = [first.input_layer.prepare(x)]
+    with torch.no_grad():
+        return found + [other.input_layer.prepare(x) for other in utilities[1:]]
+
+
+def _has_compiled_look(utility: RecurrentUtility, obs: Tensor) -> bool:
+    """Whether there is compiled code for a network's input layer, which has no gradient for obs."""
+    kinds = LinearInput, FactoredHypernetInput
+    return type(utility.input_layer) in kinds and not obs.requires_grad
+
+
+def _looked(
+    utilities: Sequence[RecurrentUtility], obs: Tensor, last_actions: Tensor
+) -> list[Float[Tensor, "R X"]]:
+    """`_prepared` in compiled code; after a ReLU where no hypernetwork follows."""
+    inputs, rectify = utilities[0].inputs, not utilities[0].uses_quantiles
+    sizes = len(inputs.action_numbers) * inputs.use_last_action, inputs.use_agent_id
+    found = []
+    for i, utility in enumerate(utilities):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and i == 0):
+            seen = look(obs, last_actions, *utility.input_layer.linear_map(), *sizes, rectify)
+            found.append(seen)
+    return found
 
 
 def has_compiled_steps(utility: RecurrentUtility, memory: Memory) -> bool:

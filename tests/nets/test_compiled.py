@@ -13,9 +13,11 @@ from rllib_dbf.compiled import library
 from rllib_dbf.nets.acting import Actor
 from rllib_dbf.nets.compiled import layers
 from rllib_dbf.nets.compiled.gru import CompiledTrace
+from rllib_dbf.nets.compiled.inputs import look
 from rllib_dbf.nets.compiled.mixing import _Mix
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
 from rllib_dbf.nets.heads import ImplicitQuantileHead
+from rllib_dbf.nets.input_layers import AgentInputs
 from rllib_dbf.nets.judging import judge
 from rllib_dbf.nets.mixers.qmix import QMix
 from rllib_dbf.nets.mixers.sizes import MixerSizes
@@ -100,10 +102,8 @@ def test_no_bit_depends_on_the_number_of_threads(kind: str) -> None:
         torch.manual_seed(0)
         with threads(n):
             found.append(unrolled(kind))
-    # States, gradients of the first ones and of the GRU; PyTorch's of the layers before it depend.
-    for one, other in ((found[0], found[1]), (found[0], found[2])):
-        compared = zip([*one[:3], *one[-4:]], [*other[:3], *other[-4:]], strict=True)
-        assert all(torch.equal(x, y) for x, y in compared)
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
 
 
 def test_no_bit_of_a_row_depends_on_the_rows_beside_it() -> None:
@@ -167,6 +167,28 @@ def test_a_step_refuses_what_does_not_fit_and_reads_numbers_of_other_types() -> 
         actor.step(obs, last, avail, memory._replace(hidden=memory.hidden[:, 1:]))
     with pytest.raises(TypeError, match=r"given torch\.float64 on cpu, and take torch\.float32"):
         actor.step(obs.double(), last, avail, memory)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rectify", [True, False])
+@pytest.mark.parametrize("parts", [(True, True), (False, True), (True, False), (False, False)])
+def test_what_layers_make_of_inputs(parts: tuple[bool, bool], rectify: bool, bias: bool) -> None:
+    torch.manual_seed(0)
+    obs, last, _ = seen(150)
+    inputs = AgentInputs(N, A, *parts)
+    layer = torch.nn.Linear(OBS + inputs.extra_dim, 80, bias=bias)
+    y = look(obs, last, layer.weight, layer.bias, A * parts[0], parts[1], rectify)
+    expected = layer(inputs(obs, last)).flatten(0, 1)
+    expected = F.relu(expected) if rectify else expected
+    close(y, expected)
+    made_of, weights = list(layer.parameters()), torch.randn_like(y)
+    close(*(torch.autograd.grad((each * weights).mean(), made_of) for each in (y, expected)))
+
+
+def test_inputs_refuse_what_does_not_fit() -> None:
+    obs, last, _ = seen(5)
+    with pytest.raises(ValueError, match=r"weight has shape \(16, 11\), and \(16, 18\) is needed"):
+        look(obs, last, torch.zeros(16, OBS), None, A, False, False)
 
 
 # Multiplications on both sides of the size from which compiled code takes over.

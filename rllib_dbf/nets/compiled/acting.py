@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, fields, require_shape
+from rllib_dbf.compiled.calls import LANES, Call, fields, require_shape
 from rllib_dbf.nets.compiled.gru import Gru
 from rllib_dbf.nets.compiled.hypernet import Hypernet, HypernetWeights
 from rllib_dbf.nets.gru import GRUWeights

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
+from rllib_dbf.compiled.calls import Call, fields, require_shape
 from rllib_dbf.nets.compiled.hypernet import (
     Hypernet,
     HypernetWeights,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, fields
+from rllib_dbf.compiled.calls import LANES, Call, fields
 
 
 class HypernetWeights(NamedTuple):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, fits
+from rllib_dbf.compiled.calls import LANES, Call, fits
 
 # Multiplications from which a compiled product is worth the call: below it, PyTorch's is as fast.
 _LARGE = 4_000_000

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import Call, fields, require_shape
+from rllib_dbf.compiled.calls import Call, fields, require_shape
 
 _FIRST = "first_w1 first_w2 first_b1 first_v"
 _BIASES = "bias_w1 bias_w2 bias_b1 bias_v"

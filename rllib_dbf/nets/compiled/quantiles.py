@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import LANES, Call, fields, fits, require_shape
+from rllib_dbf.compiled.calls import LANES, Call, fields, fits, require_shape
 
 _MOST_FRACTIONS, _MOST_COSINES = 64, 256  # their features lie on the stack
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rllib_dbf.nets.compiled.calls import require_shape
+from rllib_dbf.compiled.calls import require_shape
 from rllib_dbf.nets.compiled.hypernet import HypernetWeights, hypernet_inputs, layer_widths
 from rllib_dbf.nets.fused.launches import padded, walk
 from rllib_dbf.nets.fused.layer import backwards

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.nets.compiled.calls import fits
+from rllib_dbf.compiled.calls import fits
 from rllib_dbf.nets.compiled.layers import Linear
 from rllib_dbf.nets.compiled.mixing import mix
 from rllib_dbf.nets.mixers.sizes import MixerSizes, mlp, require_expected
