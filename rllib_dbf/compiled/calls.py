@@ -41,6 +41,20 @@ def require_shape(name: str, tensor: Tensor, *shape: int) -> None:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}, and {shape} is needed")
 
 
+def require_actions(actions: Tensor, count: int) -> None:
+    """Refuse numbers of actions that there are not.
+
+    Raises:
+        IndexError: If one is not in [0, count).
+    """
+    if Call()("all_below", actions.numel(), actions, count):
+        return
+    least, greatest = actions.aminmax()
+    raise IndexError(
+        f"actions from {int(least)} to {int(greatest)} were given; there are 0 to {count - 1}"
+    )
+
+
 class Call:
     """One call of a function: tensors become pointers and live until it is over."""
 
@@ -55,7 +69,7 @@ class Call:
         """
         if tensor is None:
             return None
-        if tensor.dtype not in _TYPES or tensor.device.type != "cpu":
+        if tensor.dtype not in _TYPES or not tensor.is_cpu:
             allowed = ", ".join(map(str, _TYPES))
             raise TypeError(
                 f"compiled layers were given {tensor.dtype} on {tensor.device}, and take {allowed} "
@@ -65,14 +79,14 @@ class Call:
         self._kept.append(tensor)
         return tensor.data_ptr()
 
-    def __call__(self, name: str, *arguments: object) -> None:
+    def __call__(self, name: str, *arguments: object) -> int:
         """Call a function with structures, and with tensors or None for pointers, in its order.
 
-        Whole numbers are int64_t.
+        Whole numbers are int64_t. What it returns counts where that is an int.
         """
         functions = library.library().functions
         assert functions is not None, "ask `fits` first"
-        getattr(functions, name)(*map(self._argument, arguments))
+        return getattr(functions, name)(*map(self._argument, arguments))
 
     def _argument(self, given: object) -> object:
         if given is None or isinstance(given, Tensor):

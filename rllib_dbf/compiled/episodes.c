@@ -102,3 +102,10 @@ void quantile_huber(int64_t rows, int64_t count, int64_t targets, const float *z
     loss[r] = total * share;
   }
 }
+
+/* Whether all of n numbers are in [0, count). */
+int all_below(int64_t n, const int64_t *x, int64_t count) {
+  int64_t bad = 0;
+  for (int64_t i = 0; i < n; i++) bad += (uint64_t)x[i] >= (uint64_t)count;
+  return bad == 0;
+}

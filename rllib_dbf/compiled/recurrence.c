@@ -11,7 +11,7 @@
  */
 #include "lanes.h"
 
-#define BLOCK 48 /* rows that walk together: their gates fit into the first cache */
+#define BLOCK 24 /* rows that walk together: what they make of a step fits into the first cache */
 
 /* ---- One step of a GRU --------------------------------------------------------------------- */
 
@@ -22,6 +22,18 @@ typedef struct {
   const float *bias;      /* [G]: of r and z the sum of both biases, of n the input's */
   const float *new_bias;  /* [H]: the recurrent bias of n */
 } Gru;
+
+/* Weights as PyTorch keeps them, turned into `room`: 2 H G + G + H numbers, the parts of a `Gru`. */
+void gru_turn(int64_t h, const float *input, const float *recurrent, const float *input_bias,
+              const float *recurrent_bias, float *room) {
+  const int64_t g = 3 * h;
+  turn(g, h, input, room, g);
+  turn(g, h, recurrent, room + h * g, g);
+  float *bias = room + 2 * h * g;
+  EACH(j, 2 * h) AT(bias + j) = GET(input_bias + j) + GET(recurrent_bias + j);
+  memcpy(bias + 2 * h, input_bias + 2 * h, h * sizeof *bias);
+  memcpy(bias + g, recurrent_bias + 2 * h, h * sizeof *bias);
+}
 
 typedef struct { /* of all steps; gates and recurrent_new are null if nobody learns from them */
   float *states;        /* [P, H] */

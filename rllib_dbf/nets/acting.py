@@ -98,12 +98,11 @@ def _compiled(utility: RecurrentUtility, mean: Callable[[Tensor], Tensor]) -> Co
         return None
     hypernet = None
     if isinstance(layer, FactoredHypernetInput):
-        weight = torch.relu(layer.bases)
-        bias, hypernet = weight.new_zeros(len(weight)), hypernet_weights(utility)
-    elif isinstance(layer, LinearInput):
-        weight, bias = layer.linear.weight, layer.linear.bias
-    else:
+        hypernet = hypernet_weights(utility)
+    elif not isinstance(layer, LinearInput):
         return None
+    weight, bias = layer.linear_map()
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
     n_agents, n_actions = len(inputs.agent_ids), len(inputs.action_numbers)
     extra = n_actions * inputs.use_last_action, n_agents * inputs.use_agent_id
     parts = (weight.shape[1] - sum(extra), *extra)

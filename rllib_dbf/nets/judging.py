@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rllib_dbf.compiled.calls import fits
 from rllib_dbf.nets.compiled.quantiles import quantiles
-from rllib_dbf.nets.heads import ImplicitQuantileHead
+from rllib_dbf.nets.compiled.values import values
+from rllib_dbf.nets.heads import ExpectedHead, ImplicitQuantileHead
 
 
 def judge(
@@ -35,9 +37,11 @@ def judge(
     if isinstance(head, ImplicitQuantileHead):
         weights = head.compiled_weights(tau)
         if weights is not None:
-            if isinstance(origins, slice):
-                origins = torch.arange(len(hidden))[origins]
-            return quantiles(hidden, tau.squeeze(1), actions, weights, origins, wants_means)
+            places = _numbers(origins, len(hidden))
+            return quantiles(hidden, tau.squeeze(1), actions, weights, places, wants_means)
+    elif type(head) is ExpectedHead and fits(hidden.shape[-1], like=hidden):
+        places = _numbers(origins, len(hidden))
+        return values(hidden, actions, head.out.weight, head.out.bias, places, wants_means)
     phi, q = head.embed(tau), None
     if wants_means:
         with torch.no_grad():
@@ -48,3 +52,8 @@ def judge(
         hidden, tau = hidden.index_select(0, origins), tau.index_select(0, origins)
         phi = None if phi is None else phi.index_select(0, origins)
     return head.at(hidden, actions, tau, phi), q
+
+
+def _numbers(origins: Tensor | slice | None, states: int) -> Tensor | None:
+    """Positions as numbers."""
+    return torch.arange(states)[origins] if isinstance(origins, slice) else origins

@@ -16,7 +16,7 @@ from rllib_dbf.nets.compiled.gru import CompiledTrace
 from rllib_dbf.nets.compiled.inputs import look
 from rllib_dbf.nets.compiled.mixing import _Mix
 from rllib_dbf.nets.gru import GRUTrace, GRUWeights
-from rllib_dbf.nets.heads import ImplicitQuantileHead
+from rllib_dbf.nets.heads import ExpectedHead, ImplicitQuantileHead
 from rllib_dbf.nets.input_layers import AgentInputs
 from rllib_dbf.nets.judging import judge
 from rllib_dbf.nets.mixers.qmix import QMix
@@ -336,6 +336,49 @@ def test_quantiles_without_gradients_and_without_means() -> None:
                 judge(head, hidden, tau, actions.clone().fill_(wrong))
         own = torch.rand(20, N, 8)  # fractions of every agent's own: nothing is compiled for them
         close(judge(head, hidden, own, actions)[0], head.at(hidden, actions, own))
+
+
+def valued(states: int, hidden_dim: int, all_states: bool) -> list:
+    """Values of a linear head, and gradients of all that those of chosen actions were made of."""
+    torch.manual_seed(0)
+    head, agents = ExpectedHead(hidden_dim, A), 5
+    hidden = torch.randn(states, agents, hidden_dim, requires_grad=True)
+    origins = None if all_states else torch.arange(1, states - 1, 3)
+    actions = torch.randint(A, (states if origins is None else len(origins), agents))
+    z, q = judge(head, hidden, torch.rand(states, 1, 1), actions, origins)
+    assert q is not None and not q.requires_grad
+    loss = (z * torch.linspace(-1, 1, z.numel()).view(z.shape)).sum()
+    return [z, q, *torch.autograd.grad(loss, [hidden, *head.parameters()])]
+
+
+@pytest.mark.parametrize("hidden_dim", [16, 64, 112])
+@pytest.mark.parametrize("states", [3, 50, 301])
+@pytest.mark.parametrize("all_states", [True, False])
+def test_values_are_those_of_pytorch(states: int, hidden_dim: int, all_states: bool) -> None:
+    found = valued(states, hidden_dim, all_states)
+    assert "_ChosenValues" in str(found[0].grad_fn.next_functions[0][0])
+    with pytorch_alone():
+        expected = valued(states, hidden_dim, all_states)
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    for n in (2, 3):
+        with threads(n):
+            again = valued(states, hidden_dim, all_states)
+        assert all(torch.equal(x, y) for x, y in zip(found, again, strict=True))
+
+
+def test_values_without_gradients_and_without_the_others() -> None:
+    head, hidden = ExpectedHead(32, A), torch.randn(20, N, 32)
+    tau, actions = torch.rand(20, 1, 1), torch.randint(A, (20, N))
+    with torch.no_grad():
+        z, q = judge(head, hidden, tau, actions, wants_means=False)
+        assert q is None
+        close(z, head.at(hidden, actions, tau))
+        with pytest.raises(ValueError, match="actions has shape"):
+            judge(head, hidden, tau, actions[1:])
+        for wrong in (-1, A):
+            with pytest.raises(IndexError, match=f"{wrong}.* there are 0 to {A - 1}"):
+                judge(head, hidden, tau, actions.clone().fill_(wrong))
 
 
 def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:

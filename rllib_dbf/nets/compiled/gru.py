@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_int64, c_void_p
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from rllib_dbf.nets.compiled.hypernet import (
     layer_widths,
 )
 from rllib_dbf.nets.gru import GRUWeights
+
+_BYTES = 4  # of a float32
 
 
 class _Walk(Structure):
@@ -45,12 +48,13 @@ class Gru(Structure):
     @classmethod
     def of(cls, call: Call, weights: GRUWeights) -> Gru:
         """The weights of now."""
-        size = weights.recurrent.shape[1]
-        bias = weights.input_bias.detach().clone()
-        bias[: 2 * size] += weights.recurrent_bias.detach()[: 2 * size]
-        new_bias = weights.recurrent_bias.detach()[2 * size :]
-        arrays = weights.input.detach().t(), weights.recurrent.detach().t(), bias, new_bias
-        return cls(size, *map(call.pointer, arrays))
+        gates, size = weights.recurrent.shape
+        require_shape("input weights", weights.input, gates, size)
+        parts = size * gates, size * gates, gates, size
+        room = weights.recurrent.new_empty(sum(parts))
+        Call()("gru_turn", size, *weights, room)
+        starts = accumulate((_BYTES * part for part in parts[:-1]), initial=call.pointer(room))
+        return cls(size, *starts)
 
 
 class CompiledTrace:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rllib_dbf.compiled.calls import LANES, Call, fields, fits, require_shape
+from rllib_dbf.compiled.calls import LANES, Call, fields, fits, require_actions, require_shape
 
 _MOST_FRACTIONS, _MOST_COSINES = 64, 256  # their features lie on the stack
 
@@ -70,12 +70,7 @@ def quantiles(
         IndexError: If there is no such action.
         ValueError: If shapes differ.
     """
-    least, greatest = actions.aminmax()
-    if least < 0 or greatest >= len(weights.out):
-        raise IndexError(
-            f"actions from {int(least)} to {int(greatest)} were given; there are 0 to "
-            f"{len(weights.out) - 1}"
-        )
+    require_actions(actions, len(weights.out))
     return _Quantiles.apply(hidden, tau, actions, origins, wants_means, *weights)  # pyright: ignore
 
 
