@@ -42,8 +42,8 @@ class _QuantileHuber(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, target: Tensor, tau: Tensor, kappa: float) -> Tensor:
         if compiled.fits(z, target, tau):
-            rows = (x.flatten(0, -2) for x in (z, target, tau.expand_as(z)))
-            loss, slope = compiled.quantile_huber(*rows, kappa)
+            zs, targets, taus = (x.flatten(0, -2) for x in (z, target, tau.expand_as(z)))
+            loss, slope = compiled.quantile_huber(zs, targets, taus, kappa)
             ctx.save_for_backward(slope.view(z.shape))
             return loss.view(z.shape[:-1])
         error = target.unsqueeze(-2) - z.unsqueeze(-1)  # [B, T, G, K, K2]

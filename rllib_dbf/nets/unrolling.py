@@ -97,12 +97,13 @@ def _looked(
 ) -> list[Float[Tensor, "R X"]]:
     """`_prepared` in compiled code; after a ReLU where no hypernetwork follows."""
     inputs, rectify = utilities[0].inputs, not utilities[0].uses_quantiles
-    sizes = len(inputs.action_numbers) * inputs.use_last_action, inputs.use_agent_id
+    n_actions = len(inputs.action_numbers) * inputs.use_last_action
     found = []
     for i, utility in enumerate(utilities):
         with torch.set_grad_enabled(torch.is_grad_enabled() and i == 0):
-            seen = look(obs, last_actions, *utility.input_layer.linear_map(), *sizes, rectify)
-            found.append(seen)
+            weight, bias = utility.input_layer.linear_map()
+            how = n_actions, inputs.use_agent_id, rectify
+            found.append(look(obs, last_actions, weight, bias, *how))
     return found
 
 
