@@ -111,7 +111,7 @@ def pack_episodes(mask: Bool[Tensor, "B T"]) -> Packing | Grid:
     if is_wide(mask.device):
         return Grid(mask)
     episodes, steps = mask.shape
-    if compiled.fits(mask):
+    if compiled.fits(mask, on_stack=episodes + steps):
         return Packing(*compiled.pack(mask), shape=(episodes, steps + 1))
     played = mask.sum(dim=1).cpu()
     lengths, order = played.sort(descending=True, stable=True)

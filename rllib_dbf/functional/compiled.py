@@ -15,20 +15,21 @@ from torch import Tensor
 from rllib_dbf.compiled import library
 from rllib_dbf.compiled.calls import Call, require_shape
 
-_WIDEST = 4096  # numbers a step, which lie on the stack
+_MOST = 65_536  # numbers that lie on the stack
 
 
-def fits(*tensors: Tensor) -> bool:
-    """Whether there is compiled code for tensors of their type and device."""
+def fits(*tensors: Tensor, on_stack: int = 0) -> bool:
+    """Whether there is compiled code for tensors of their type and device.
+
+    Args:
+        tensors: All that it would read.
+        on_stack: Numbers that it would keep on the stack.
+    """
     return (
         all(x.device.type == "cpu" and x.dtype in (torch.float32, torch.bool) for x in tensors)
+        and on_stack <= _MOST
         and library.library().functions is not None
     )
-
-
-def has_td_lambda(reward: Tensor, values: Tensor) -> bool:
-    """Whether there is compiled code for targets of these rewards and values."""
-    return fits(reward, values) and 0 < values[0, 0].numel() <= _WIDEST
 
 
 def td_lambda(

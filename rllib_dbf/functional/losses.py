@@ -41,7 +41,7 @@ class _QuantileHuber(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, target: Tensor, tau: Tensor, kappa: float) -> Tensor:
-        if compiled.fits(z, target, tau):
+        if compiled.fits(z, target, tau, on_stack=z.shape[-1]):
             zs, targets, taus = (x.flatten(0, -2) for x in (z, target, tau.expand_as(z)))
             loss, slope = compiled.quantile_huber(zs, targets, taus, kappa)
             ctx.save_for_backward(slope.view(z.shape))

@@ -36,7 +36,7 @@ def td_lambda_targets(
     Returns:
         The targets, zero outside the mask.
     """
-    if compiled.has_td_lambda(reward, values):
+    if compiled.fits(reward, values, on_stack=values.shape[2:].numel()):
         return compiled.td_lambda(reward, terminated, mask, values, gamma, td_lambda)
     played = mask[:, :, None, None]
     discount = gamma * (~terminated).to(values.dtype)[:, :, None, None]

@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rllib_dbf.compiled.calls import fits
 from rllib_dbf.nets.compiled.quantiles import quantiles
-from rllib_dbf.nets.compiled.values import values
+from rllib_dbf.nets.compiled.values import has_values, values
 from rllib_dbf.nets.heads import ExpectedHead, ImplicitQuantileHead
 
 
@@ -39,7 +38,7 @@ def judge(
         if weights is not None:
             places = _numbers(origins, len(hidden))
             return quantiles(hidden, tau.squeeze(1), actions, weights, places, wants_means)
-    elif type(head) is ExpectedHead and fits(hidden.shape[-1], like=hidden):
+    elif type(head) is ExpectedHead and has_values(hidden, head.out.bias):
         places = _numbers(origins, len(hidden))
         return values(hidden, actions, head.out.weight, head.out.bias, places, wants_means)
     phi, q = head.embed(tau), None

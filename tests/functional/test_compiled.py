@@ -67,6 +67,13 @@ def test_targets_refuse_what_does_not_fit() -> None:
         compiled.td_lambda(torch.zeros(B, T), ~mask, mask, values, 0.9, 0.6)
 
 
+def test_what_is_too_much_for_the_stack_is_left_to_pytorch() -> None:
+    mask = torch.ones(2, 70_000, dtype=torch.bool)
+    mask[0, 5:] = False
+    found = pack_episodes(mask)  # would end the process
+    assert found.counts[:7] == [2] * 6 + [1] and len(found.counts) == 70_001
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_packings_are_the_same(seed: int) -> None:
     ours, expected = both(lambda: pack_episodes(masks(seed)))

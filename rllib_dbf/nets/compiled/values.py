@@ -9,11 +9,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rllib_dbf.compiled.calls import LANES, Call, fields, require_actions, require_shape
+from rllib_dbf.compiled.calls import LANES, Call, fields, fits, require_actions, require_shape
 
 
 class _Values(Structure):
     _fields_ = fields("states agents actions hidden chosen", "x origins taken out bias")
+
+
+_MOST_ACTIONS = 1024  # their scores lie on the stack, block by block
+
+
+def has_values(hidden: Float[Tensor, "P N H"], bias: Float[Tensor, " A"]) -> bool:
+    """Whether there is compiled code for such states and as many actions."""
+    return len(bias) <= _MOST_ACTIONS and fits(hidden.shape[-1], like=hidden)
 
 
 def values(
