@@ -43,10 +43,10 @@ def state_mask_of(mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B T+1"]:
 
 def discounted_to_go(x: Float[Tensor, "B T"], discount: float) -> Float[Tensor, "B T"]:
     """Σ_{k≥t} discount^{k-t} x_k along each row."""
-    if compiled.fits(x) and not x.requires_grad:
-        return compiled.to_go(x, discount)
     if is_wide(x.device):
         return x @ powers(discount, x.shape[1], x).t()
+    if compiled.fits(x) and not x.requires_grad:
+        return compiled.to_go(x, discount)
     total, sums = torch.zeros_like(x[:, 0]), []
     for x_t in reversed(x.unbind(dim=1)):
         total = x_t + discount * total

@@ -36,7 +36,8 @@ def td_lambda_targets(
     Returns:
         The targets, zero outside the mask.
     """
-    if compiled.fits(reward, values, on_stack=values.shape[2:].numel()):
+    wide = is_wide(values.device)
+    if not wide and compiled.fits(reward, values, on_stack=values.shape[2:].numel()):
         return compiled.td_lambda(reward, terminated, mask, values, gamma, td_lambda)
     played = mask[:, :, None, None]
     discount = gamma * (~terminated).to(values.dtype)[:, :, None, None]
@@ -47,7 +48,7 @@ def td_lambda_targets(
     one_step = reward + (1.0 - td_lambda) * discount * next_values
     # A padded row restarts the recursion at its own value, hence G_L = v_L at row L.
     start = torch.where(played, one_step, values[:, :-1])
-    if is_wide(values.device):
+    if wide:
         goes_on = mask & ~terminated
         return torch.where(played, _all_at_once(start, values, goes_on, td_lambda * gamma), 0.0)
     start = start.unbind(dim=1)
