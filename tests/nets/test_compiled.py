@@ -322,9 +322,12 @@ def test_no_bit_of_the_quantiles_depends_on_the_number_of_threads() -> None:
         assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
 
 
-def test_quantiles_without_gradients_and_without_means() -> None:
-    head, hidden = ImplicitQuantileHead(32, A, 32), torch.randn(20, N, 32)
-    tau, actions = torch.rand(20, 1, 8), torch.randint(A, (20, N))
+@pytest.mark.parametrize(
+    ("head", "fractions"), [(ImplicitQuantileHead(32, A, 32), 8), (ExpectedHead(32, A), 1)]
+)
+def test_chosen_actions_without_gradients_and_without_means(head, fractions: int) -> None:
+    hidden, tau = torch.randn(20, N, 32), torch.rand(20, 1, fractions)
+    actions = torch.randint(A, (20, N))
     with torch.no_grad():
         z, q = judge(head, hidden, tau, actions, wants_means=False)
         assert q is None
@@ -334,8 +337,12 @@ def test_quantiles_without_gradients_and_without_means() -> None:
         for wrong in (-1, A):
             with pytest.raises(IndexError, match=f"{wrong}.* there are 0 to {A - 1}"):
                 judge(head, hidden, tau, actions.clone().fill_(wrong))
-        own = torch.rand(20, N, 8)  # fractions of every agent's own: nothing is compiled for them
-        close(judge(head, hidden, own, actions)[0], head.at(hidden, actions, own))
+
+
+def test_nothing_is_compiled_for_fractions_of_every_agents_own() -> None:
+    head, hidden = ImplicitQuantileHead(32, A, 32), torch.randn(20, N, 32)
+    tau, actions = torch.rand(20, N, 8), torch.randint(A, (20, N))
+    close(judge(head, hidden, tau, actions)[0], head.at(hidden, actions, tau))
 
 
 def valued(states: int, hidden_dim: int, all_states: bool) -> list:
@@ -365,20 +372,6 @@ def test_values_are_those_of_pytorch(states: int, hidden_dim: int, all_states: b
         with threads(n):
             again = valued(states, hidden_dim, all_states)
         assert all(torch.equal(x, y) for x, y in zip(found, again, strict=True))
-
-
-def test_values_without_gradients_and_without_the_others() -> None:
-    head, hidden = ExpectedHead(32, A), torch.randn(20, N, 32)
-    tau, actions = torch.rand(20, 1, 1), torch.randint(A, (20, N))
-    with torch.no_grad():
-        z, q = judge(head, hidden, tau, actions, wants_means=False)
-        assert q is None
-        close(z, head.at(hidden, actions, tau))
-        with pytest.raises(ValueError, match="actions has shape"):
-            judge(head, hidden, tau, actions[1:])
-        for wrong in (-1, A):
-            with pytest.raises(IndexError, match=f"{wrong}.* there are 0 to {A - 1}"):
-                judge(head, hidden, tau, actions.clone().fill_(wrong))
 
 
 def test_cosines_are_exact_where_pytorch_rounds_the_argument() -> None:
