@@ -21,8 +21,6 @@ from rllib_dbf.gradient_step import GradientStep
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.optimizers import OPTIMIZERS, auxiliary_optimizer
 
-_BARRIER_STREAM = 999  # keeps the barrier's draws apart from the quantile fractions'
-
 
 class NonFiniteUpdateError(RuntimeError):
     """A loss or gradient was NaN or infinite; the weights are those before the update."""
