@@ -63,7 +63,7 @@ def draw_taus(
     """
     rows, steps, agents = batch.alive.shape
     if fixed:
-        ends = (midpoints(n).to(batch.obs.device) for n in (n_online, n_target))
+        ends = (midpoints(n, device=batch.obs.device) for n in (n_online, n_target))
         return Taus(*(tau.expand(rows, steps, 1, -1) for tau in ends))
     shape = (rows, steps, 1 if shared else agents)
     n_online, n_target = fractions * n_online, fractions * n_target

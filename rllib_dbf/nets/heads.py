@@ -22,9 +22,11 @@ are those of the midpoints; `fractions`: numbers drawn for each quantile.
 """
 
 
-def midpoints(n: int, dtype: torch.dtype | None = None) -> Float[Tensor, " K"]:
+def midpoints(
+    n: int, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> Float[Tensor, " K"]:
     """The fractions (2j - 1) / 2n, j = 1 … n: centres of n equal shares of probability."""
-    return (torch.arange(n, dtype=dtype or torch.get_default_dtype()) + 0.5) / n
+    return (torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device) + 0.5) / n
 
 
 def chosen_rows(
