@@ -16,7 +16,7 @@ from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.figures import Figures, Trouble
-from rllib_dbf.functional.devices import is_wide
+from rllib_dbf.functional.devices import current, is_wide
 from rllib_dbf.generators import make_generator, restore, state_of
 from rllib_dbf.gradient_combiner import GradientCombiner
 from rllib_dbf.module import TeamRLModule
@@ -92,7 +92,10 @@ class GradientStep:
             batch: Replayed and latest episodes.
             env_steps: Team steps sampled so far, which the barrier's annealing follows.
         """
-        share = self._combiner.share(env_steps)
+        with current(self._device):
+            self._follow(batch, self._combiner.share(env_steps))
+
+    def _follow(self, batch: TrainBatch | RowsBatch, share: float) -> None:
         for stepper in self._steppers.values():
             stepper.follow_rates()
         if is_wide(self._device):

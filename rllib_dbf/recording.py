@@ -54,7 +54,7 @@ class Recorder:
     An update starts hundreds of small kernels, and starting one from Python takes longer than it
     runs; a repeated recording starts them all at once. The work must not wait for the device, and
     what it reads and writes beside the batch must stay where it is in memory: call `forget` when
-    it has moved.
+    it has moved. The device has to be the current one.
 
     Args:
         work: What to do with a batch on the device; the second argument, a variant, is constant
@@ -67,6 +67,8 @@ class Recorder:
         self, work: Work, generators: Iterable[torch.Generator], device: torch.device
     ) -> None:
         self._work, self._generators, self._device = work, list(generators), device
+        # One of its own: PyTorch's lies on the GPU that was the current one when it was made.
+        self._stream = torch.cuda.Stream(device)
         self.forget()
 
     def forget(self) -> None:
@@ -103,13 +105,15 @@ class Recorder:
             graph.register_generator_state(generator)
         try:
             # Other threads, which collect episodes, may use page-locked memory meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            how = {"stream": self._stream, "capture_error_mode": "thread_local"}
+            with torch.cuda.graph(graph, pool=self._pool, **how):
                 self._work(batch, variant)
         except RuntimeError as error:
             raise RuntimeError(
                 "an update could not be recorded as a CUDA graph. A part of your own that asks the "
                 "device for numbers (.item(), .cpu(), float(x), x[mask]) is the usual reason: use "
-                "torch.where and masks instead, or set record_updates=False."
+                "torch.where and masks instead, or set record_updates=False. Start anew: this "
+                "process cannot use the GPU any more."
             ) from error
         self._pool = graph.pool()
         return graph

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 WIDE = {"cuda"}
@@ -14,3 +16,11 @@ def is_wide(device: torch.device) -> bool:
     shapes can be recorded; a processor is quicker with the fewest numbers.
     """
     return device.type in WIDE
+
+
+def current(device: torch.device) -> AbstractContextManager[None]:
+    """In here a GPU is the one that kernels and recordings are started on.
+
+    The process may have others, and the first is it unless told otherwise.
+    """
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -19,6 +19,18 @@ def on_gpu(preset: str, gpu: bool = True, **training):
     return algo
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second GPU")
+def test_the_learners_gpu_need_not_be_the_first():
+    config = small("dbf").learners(num_gpus_per_learner=1, local_gpu_idx=1)
+    algo = config.build_algo()
+    algo.train()
+    for _ in range(4):
+        update(algo, algo._batches()[0])
+    assert any(graph is not None for _, graph in step_of(algo)._recorder._recorded.values())
+    assert torch.cuda.current_device() == 0
+    algo.stop()
+
+
 def step_of(algo):
     return algo.learner_group._learner._gradient_step
 
@@ -55,7 +67,8 @@ def test_an_update_that_is_not_finite_moves_nothing_and_is_told():
     for _ in range(4):
         update(algo, algo._batches()[0])
     before = weights(algo)
-    algo.replay._there._bytes[1:].fill_(255)  # every number of every row
+    rows = algo.replay._there
+    rows._field(rows._bytes, "reward")[1:] = torch.nan
     update(algo, algo._batches()[0])
     for name, x in weights(algo).items():
         np.testing.assert_array_equal(x, before[name])
