@@ -35,6 +35,7 @@ class DeviceRows:
         """The copy, or None if the device is no GPU, or has no room for all rows there may be."""
         if device.type != "cuda":
             return None
+        torch.cuda.empty_cache()  # what an earlier copy took is free
         free, _ = torch.cuda.mem_get_info(device)
         return cls(layout, rows, device) if rows * layout.itemsize <= _SHARE * free else None
 

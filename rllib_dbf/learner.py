@@ -170,19 +170,22 @@ class TeamLearner(TorchLearner):
         self._steps_trained = 0
 
     @override(Learner)
-    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """RLlib's learner state plus target-update counter and quantile generator.
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """RLlib's learner state plus "team_learner": target-update counter, generators and more.
 
         Raises:
             NonFiniteUpdateError: If an update was not finite.
         """
         self._check_finite()
-        state = super().get_state(*args, **kwargs)
-        state["team_learner"] = {
-            "episodes_at_target_update": self._episodes_at_target_update,
-            "updates": self._updates,
-            **self._gradient_step.get_state(),
-        }
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component("team_learner", components, not_components):
+            state["team_learner"] = {
+                "episodes_at_target_update": self._episodes_at_target_update,
+                "updates": self._updates,
+                **self._gradient_step.get_state(),
+            }
         return state
 
     @override(Learner)

@@ -180,7 +180,8 @@ class EpisodeReplay:
     def set_state(self, state: dict[str, Any]) -> None:
         """Replace everything stored by what `get_state` returned."""
         self._episodes.clear()
-        self._free, self._used_rows, self._records = [], 1, None
+        self._free, self._used_rows = [], 1
+        self._records = self._there = None
         self.episodes_added = int(state["episodes_added"])
         if state["fields"]:
             self._allocate({n: (x.dtype, x.shape[1:]) for n, x in state["fields"].items()})

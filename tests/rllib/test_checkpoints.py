@@ -8,7 +8,7 @@ import pytest
 
 from rllib_dbf.checkpoint import CheckpointError, load_team
 from rllib_dbf.evaluation import evaluate_checkpoint, render_checkpoint
-from tests.rllib.small import small
+from tests.rllib.small import small, weights
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,31 @@ def test_a_smax_episode_becomes_an_animation(tmp_path):
     with Image.open(out) as picture:
         # Identical neighbouring frames are merged by the writer, so at most one per state.
         assert 2 <= picture.n_frames <= row["length"] + 1
+
+
+def test_going_back_restores_weights_too(tmp_path):
+    """As population-based training does within one process."""
+    algo = small("dbf").build_algo()
+    algo.train()
+    before = weights(algo)
+    algo.save_to_path(tmp_path)
+    for _ in range(2):
+        algo.train()
+    assert any((x != before[name]).any() for name, x in weights(algo).items())
+    algo.restore_from_path(tmp_path)
+    for name, x in weights(algo).items():
+        np.testing.assert_array_equal(x, before[name], err_msg=name)
+    acting = algo.env_runner.module.utility.head.out.weight.detach().numpy()
+    learnt = algo.learner_group._learner.module["default_policy"].utility.head.out.weight
+    np.testing.assert_array_equal(acting, learnt.detach().numpy())
+    algo.stop()
+
+
+def test_who_asks_for_weights_gets_nothing_else_of_the_learner():
+    algo = small("dbf", gradient_combination="pcgrad", conflict_decay=0.9).build_algo()
+    algo.train()
+    learner = algo.learner_group._learner
+    assert "running_gradients" in learner.get_state()["team_learner"]
+    assert "team_learner" not in learner.get_state(components="rl_module")
+    assert "team_learner" not in learner.get_state(not_components="team_learner")
+    algo.stop()
