@@ -16,7 +16,7 @@ from rllib_dbf.averaging import share_of
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.module import TeamRLModule
-from rllib_dbf.optimizers import Stepper
+from rllib_dbf.optimizers import Stepper, lying_as
 from rllib_dbf.team import TrainBatch
 
 AuxiliaryLoss = Callable[[TrainBatch], tuple[Tensor, dict[str, Tensor]]]
@@ -41,7 +41,7 @@ class Auxiliary(NamedTuple):
     def step(self, gradients: list[Tensor], halted: Tensor | None) -> None:
         """Move along these gradients, unless `halted` is 1."""
         for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = lying_as(parameter, gradient)
         self.optimizer.step(halted)
 
 

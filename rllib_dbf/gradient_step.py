@@ -21,7 +21,7 @@ from rllib_dbf.generators import make_generator, restore, state_of
 from rllib_dbf.gradient_combiner import GradientCombiner
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
-from rllib_dbf.optimizers import Stepper
+from rllib_dbf.optimizers import Stepper, lying_as
 from rllib_dbf.recording import Aside, Recorder
 from rllib_dbf.team import TrainBatch
 
@@ -149,7 +149,7 @@ class GradientStep:
             scale = (self._config.grad_clip / (norm + 1e-6)).clamp(max=1.0)
             torch._foreach_mul_(gradients, scale)
         for parameter, gradient in zip(self._shared + self._mixing, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = lying_as(parameter, gradient)
         halted = None if self._device.type == "cpu" else self._figures.halted
         self._steppers[DEFAULT_OPTIMIZER].step(halted)
         for part, (found, _) in zip(self._auxiliary, auxiliary, strict=True):

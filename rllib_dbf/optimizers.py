@@ -27,6 +27,16 @@ def auxiliary_optimizer(
     return torch.optim.Adam(parameters, lr=lr, **how)
 
 
+def lying_as(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+    """The gradient with its numbers in the order of the parameter's.
+
+    PyTorch's fused steps take them to be: those of a transposed gradient would move other weights.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
+
+
 class Stepper:
     """Steps of an optimiser that depend on numbers of the device: whether to step, and how far.
 
