@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from rllib_dbf.averaging import share_of
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.module import TeamRLModule
-from rllib_dbf.optimizers import Stepper, lying_as
+from rllib_dbf.optimizers import Stepper
 from rllib_dbf.team import TrainBatch
 
 AuxiliaryLoss = Callable[[TrainBatch], tuple[Tensor, dict[str, Tensor]]]
@@ -38,11 +38,9 @@ class Auxiliary(NamedTuple):
         loss, stats = self.loss(batch)
         return list(torch.autograd.grad(loss, list(self.network.parameters()))), stats
 
-    def step(self, gradients: list[Tensor], halted: Tensor | None) -> None:
+    def step(self, gradients: list[Tensor], halted: Tensor | Literal[False]) -> None:
         """Move along these gradients, unless `halted` is 1."""
-        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
-            parameter.grad = lying_as(parameter, gradient)
-        self.optimizer.step(halted)
+        self.optimizer.step(list(self.network.parameters()), gradients, None, halted)
 
 
 def auxiliary_networks(

@@ -15,13 +15,13 @@ from rllib_dbf.averaging import share_of, sum_over_learners
 from rllib_dbf.barrier_terms import BarrierTerm
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.device_rows import RowsBatch
-from rllib_dbf.figures import Figures, Trouble
+from rllib_dbf.figures import Trouble, figures_of
 from rllib_dbf.functional.devices import current, is_wide
 from rllib_dbf.generators import make_generator, restore, state_of
 from rllib_dbf.gradient_combiner import GradientCombiner
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.objectives import OBJECTIVES, td_settings
-from rllib_dbf.optimizers import Stepper, lying_as
+from rllib_dbf.optimizers import Stepper, total_norm
 from rllib_dbf.recording import Aside, Recorder
 from rllib_dbf.team import TrainBatch
 
@@ -66,7 +66,7 @@ class GradientStep:
         self._auxiliary = auxiliary_networks(
             module, config, self._barrier, self._steppers.__getitem__
         )
-        self._figures, self._aside = Figures(device), Aside(device)
+        self._figures, self._aside = figures_of(device), Aside(device)
         self._recorder = self._make_recorder()
 
     def _make_recorder(self) -> Recorder | None:
@@ -138,20 +138,19 @@ class GradientStep:
         elif ended:
             gradients, figures = self._combiner.without_barrier(gradients)
             stats |= figures
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = total_norm(gradients)
         for _, figures in auxiliary:
             stats |= figures
         stats["gradient_norm"] = norm
         self._figures.add(stats, sum((g.norm() for g in beside), norm))
-        if self._device.type == "cpu" and bool(self._figures.halted):
+        halted = self._figures.halted
+        if halted is True:  # a processor knows, a GPU is told
             return
+        scale = None
         if self._config.grad_clip is not None:
             scale = (self._config.grad_clip / (norm + 1e-6)).clamp(max=1.0)
-            torch._foreach_mul_(gradients, scale)
-        for parameter, gradient in zip(self._shared + self._mixing, gradients, strict=True):
-            parameter.grad = lying_as(parameter, gradient)
-        halted = None if self._device.type == "cpu" else self._figures.halted
-        self._steppers[DEFAULT_OPTIMIZER].step(halted)
+        team = self._shared + self._mixing
+        self._steppers[DEFAULT_OPTIMIZER].step(team, gradients, scale, halted)
         for part, (found, _) in zip(self._auxiliary, auxiliary, strict=True):
             part.step(found, halted)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rllib_dbf.compiled import steps
 from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.registry import Registry
 
@@ -27,7 +29,7 @@ def auxiliary_optimizer(
     return torch.optim.Adam(parameters, lr=lr, **how)
 
 
-def lying_as(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+def _lying_as(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
     """The gradient with its numbers in the order of the parameter's.
 
     PyTorch's fused steps take them to be: those of a transposed gradient would move other weights.
@@ -37,11 +39,18 @@ def lying_as(parameter: nn.Parameter, gradient: Tensor) -> Tensor:
     return torch.empty_like(parameter, requires_grad=False).copy_(gradient)
 
 
+def total_norm(gradients: Sequence[Tensor]) -> Float[Tensor, ""]:
+    """The Euclidean norm of all gradients together."""
+    if steps.fits(gradients):
+        return steps.norm(gradients)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
 class Stepper:
     """Steps of an optimiser that depend on numbers of the device: whether to step, and how far.
 
     Args:
-        optimizer: Its gradients are set by the caller.
+        optimizer: Of the parameters that are stepped.
         device: Where it is.
     """
 
@@ -70,10 +79,26 @@ class Stepper:
                 rate.fill_(now)
                 self._known[i] = now
 
-    def step(self, halted: Float[Tensor, ""] | None = None) -> None:
-        """Step along the gradients, unless `halted` is 1."""
+    def step(
+        self,
+        parameters: Sequence[nn.Parameter],
+        gradients: Sequence[Tensor],
+        scale: Float[Tensor, ""] | None = None,
+        halted: Float[Tensor, ""] | Literal[False] = False,
+    ) -> None:
+        """Step along the gradients, times `scale` if there is one, unless `halted` is 1.
+
+        The gradients may be scaled in place.
+        """
+        if halted is False and steps.has_adam(self._optimizer, parameters):
+            steps.adam(self._optimizer, parameters, gradients, 1.0 if scale is None else float(scale))
+            return
+        if scale is not None:
+            torch._foreach_mul_(gradients, scale)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = _lying_as(parameter, gradient)
         groups = self._optimizer.param_groups
-        if halted is not None:
+        if halted is not False:
             self._hold(halted)
         for group, rate in zip(groups, self._rates, strict=False):
             group["lr"] = rate

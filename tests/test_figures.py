@@ -5,22 +5,26 @@ import math
 import pytest
 import torch
 
-from rllib_dbf.figures import Figures
+from rllib_dbf.figures import DeviceFigures, Figures, HostFigures, figures_of
 
 
 def number(x: float) -> torch.Tensor:
     return torch.tensor(x)
 
 
-def filled(*norms: float) -> Figures:
-    figures = Figures(torch.device("cpu"))
+@pytest.fixture(params=[HostFigures, lambda: DeviceFigures(torch.device("cpu"))])
+def empty(request) -> Figures:
+    return request.param()
+
+
+def filled(figures: Figures, *norms: float) -> Figures:
     for i, norm in enumerate(norms):
         figures.add({"loss": number(float(i)), "twice": number(2.0 * i)}, number(norm))
     return figures
 
 
-def test_means_are_of_the_updates_since_the_last_call():
-    figures = filled(1.0, 1.0, 1.0)
+def test_means_are_of_the_updates_since_the_last_call(empty):
+    figures = filled(empty, 1.0, 1.0, 1.0)
     assert figures.means() == {"loss": 1.0, "twice": 2.0}
     assert figures.means() == {}
     figures.add({"loss": number(7.0)}, number(1.0))  # another kind of update
@@ -29,8 +33,8 @@ def test_means_are_of_the_updates_since_the_last_call():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_what_is_not_finite_halts_and_is_told_once(bad):
-    figures = filled(1.0, 2.0)
+def test_what_is_not_finite_halts_and_is_told_once(empty, bad):
+    figures = filled(empty, 1.0, 2.0)
     figures.means()
     figures.add({"loss": number(9.0)}, number(1.0))
     figures.add({"loss": number(bad)}, number(bad))
@@ -45,7 +49,12 @@ def test_what_is_not_finite_halts_and_is_told_once(bad):
     assert figures.means() == {"loss": 2.0}
 
 
-def test_figures_may_be_finite_where_the_norm_is_not():
-    figures = filled(math.nan)
+def test_figures_may_be_finite_where_the_norm_is_not(empty):
+    figures = filled(empty, math.nan)
     trouble = figures.trouble()
     assert trouble is not None and trouble.update == 1 and trouble.figures == "loss=0, twice=0"
+
+
+def test_a_processor_is_not_asked_in_vain():
+    assert isinstance(figures_of(torch.device("cpu")), HostFigures)
+    assert isinstance(figures_of(torch.device("meta")), DeviceFigures)
