@@ -168,7 +168,7 @@ class GradientStep:
             config.n_target_quantiles,
             config.share_taus,
             self._taus,
-            fixed=head.fixed_fractions,
+            fixed=head.fixed_fractions or not head.distributional,
             fractions=head.fractions,
         )
         loss, stats = self._objective(module.online, module.target, replay, taus, self._td)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rllib_dbf.functional import losses, targets
@@ -35,6 +35,15 @@ class Taus(NamedTuple):
     target: Float[Tensor, "B T1 N K2"]
 
 
+class Entered(NamedTuple):
+    """Packed states as the target network meets them."""
+
+    hidden: Float[Tensor, "P N H"]
+    state: Float[Tensor, "P S"]  # normalised
+    avail: Bool[Tensor, "P N A"]
+    tau: Float[Tensor, "P _ K2"]
+
+
 class TDSettings(NamedTuple):
     """What varies between TD losses."""
 
@@ -58,7 +67,8 @@ def draw_taus(
 ) -> Taus:
     """Uniform fractions for every state of the batch: IQN (Dabney et al., 2018), section 3.
 
-    `fixed` asks for the midpoints instead, which heads with a fixed number of quantiles estimate;
+    `fixed` asks for the midpoints instead, which heads with a fixed number of quantiles estimate,
+    and costs nothing where a head looks at none;
     `fractions` for so many numbers per quantile, one kind after the other.
     """
     rows, steps, agents = batch.alive.shape
@@ -72,12 +82,14 @@ def draw_taus(
 
 
 @TD_LOSSES.register("squared")
-def _squared(z: Tensor, target: Tensor, tau: Tensor, mask: Tensor) -> Float[Tensor, ""]:
+def _squared(z: Tensor, target: Tensor, tau: Tensor, mask: Tensor | None) -> Float[Tensor, ""]:
     return losses.squared_td(z, target, mask)
 
 
 @TD_LOSSES.register("quantile_huber")
-def _quantile_huber(z: Tensor, target: Tensor, tau: Tensor, mask: Tensor) -> Float[Tensor, ""]:
+def _quantile_huber(
+    z: Tensor, target: Tensor, tau: Tensor, mask: Tensor | None
+) -> Float[Tensor, ""]:
     return losses.quantile_huber(z, target, tau, mask)
 
 
@@ -94,7 +106,7 @@ def td_loss(
         The loss, and detached figures to log.
     """
     packing = pack_episodes(batch.mask)
-    avail, state = packing.pack(batch.avail), packing.pack(batch.state)
+    avail, state = packing.pack(batch.avail), online.normalised(packing.pack(batch.state))
     head, actions = online.utility.head, packing.pack_steps(batch.actions)
     hidden, hidden_target = unroll_all([online.utility, target.utility], batch, packing)
     tau = packing.pack(taus.online)
@@ -102,15 +114,15 @@ def td_loss(
     assert q is not None
     with torch.no_grad():
         scores = action_scores(head, hidden, tau, q, settings)
-        tau_target = packing.pack(taus.target)
-        y = _td_targets(target, batch, packing, hidden_target, scores, tau_target, settings)
+        entered = Entered(hidden_target, state, avail, packing.pack(taus.target))
+        y = _td_targets(target, batch, packing, entered, scores, settings)
     q_max = packing.starting(_available_maximum(q, avail)) if _reads_maximum(online) else None
     utilities = Utilities(z, q_max, actions, packing.starting(hidden))
     tau, state = packing.starting(tau), packing.starting(state)
     z = _mix(online, utilities, state)  # [1, M, G, K]: one long row
     y = packing.pack_steps(y)[None]
     loss = TD_LOSSES[settings.loss](z, y, tau[None], packing.played)
-    penalty = mixer_penalty(online.mixer, state)
+    penalty = mixer_penalty(online.inner_mixer, state)
     if penalty is not None:
         loss = loss + packing.mean(penalty)
     return loss, {"q_taken_mean": packing.mean(z[0].detach()), "target_mean": packing.mean(y[0])}
@@ -132,22 +144,21 @@ def action_scores(
 def _mix(
     network: TeamNetwork, utilities: Utilities, state: Float[Tensor, "P S"]
 ) -> Float[Tensor, "1 P G K"]:
-    """Team values of packed states, which to a mixer are one episode of P steps."""
+    """Team values of packed, normalised states, which to a mixer are one episode of P steps."""
     one_episode = (None if x is None else x[None] for x in utilities)
-    return network.mixer(Utilities(*one_episode), state[None])
+    return network.inner_mixer(Utilities(*one_episode), state[None])
 
 
 def _td_targets(
     target: TeamNetwork,
     batch: TeamBatch,
     packing: Packing | Grid,
-    hidden: Float[Tensor, "P N H"],
+    entered: Entered,
     online_scores: Float[Tensor, "P N A"],
-    tau: Float[Tensor, "P _ K2"],
     settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
-    head, avail, scores = target.utility.head, packing.pack(batch.avail), online_scores
+    head, scores, (hidden, state, avail, tau) = target.utility.head, online_scores, entered
     reads_maximum = _reads_maximum(target)
     if not settings.double_q:
         means = head.mean(hidden, tau, head.embed(tau))
@@ -156,7 +167,7 @@ def _td_targets(
     z, q = judge(head, hidden, tau, greedy, wants_means=reads_maximum)
     q_max = None if q is None else _available_maximum(q, avail)
     utilities = Utilities(z, q_max, greedy, hidden)
-    values = packing.unpack(_mix(target, utilities, packing.pack(batch.state))[0])
+    values = packing.unpack(_mix(target, utilities, state)[0])
     return targets.td_lambda_targets(
         batch.reward, batch.terminated, batch.mask, values, settings.gamma, settings.td_lambda
     )

@@ -94,7 +94,7 @@ class Stepper:
             steps.adam(self._optimizer, parameters, gradients, 1.0 if scale is None else float(scale))
             return
         if scale is not None:
-            torch._foreach_mul_(gradients, scale)
+            torch._foreach_mul_(list(gradients), scale)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = _lying_as(parameter, gradient)
         groups = self._optimizer.param_groups

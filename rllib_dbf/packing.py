@@ -46,9 +46,9 @@ class Packing(NamedTuple):
         return packed.index_select(0, self.origins)
 
     @property
-    def played(self) -> Bool[Tensor, "1 M"]:
+    def played(self) -> None:
         """Which of the packed transitions were played, as one long episode: all."""
-        return torch.ones(1, len(self.origins), dtype=torch.bool, device=self.origins.device)
+        return
 
     def mean(self, x: Float[Tensor, "M ..."]) -> Float[Tensor, ""]:
         """The mean over played transitions, and over all further axes."""

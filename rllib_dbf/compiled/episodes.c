@@ -3,6 +3,7 @@
  * B episodes of T transitions, W numbers a step (groups times quantiles). A mask is a prefix of each
  * row. Steps are few and small, so that calls into PyTorch cost what this saves.
  */
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -100,6 +101,22 @@ void quantile_huber(int64_t rows, int64_t count, int64_t targets, const float *z
       slope[i] *= share;
     }
     loss[r] = total * share;
+  }
+}
+
+/* The available action of greatest score of each row, the first of them on a tie; 0 if none is
+ * greater than -infinity, and the first that is not a number if there is one. */
+void greedy(int64_t rows, int64_t actions, const float *scores, const uint8_t *avail,
+            int64_t *out) {
+  for (int64_t r = 0; r < rows; r++, scores += actions, avail += actions) {
+    float most = -INFINITY;
+    out[r] = 0;
+    for (int64_t a = 0; a < actions; a++) {
+      if (!avail[a] || scores[a] <= most) continue; /* NaN fails the comparison */
+      out[r] = a;
+      most = scores[a];
+      if (most != most) break;
+    }
   }
 }
 

@@ -59,6 +59,14 @@ def to_go(x: Float[Tensor, "B T"], discount: float) -> Float[Tensor, "B T"]:
     return out
 
 
+def greedy(scores: Float[Tensor, "*L A"], avail: Bool[Tensor, "*L A"]) -> Int[Tensor, "*L"]:
+    """See `rllib_dbf.functional.targets.greedy_actions`."""
+    require_shape("avail", avail, *scores.shape)
+    out = torch.empty(scores.shape[:-1], dtype=torch.int64)
+    Call()("greedy", out.numel(), scores.shape[-1], scores, avail, out)
+    return out
+
+
 class Places(NamedTuple):
     """What `rllib_dbf.packing.Packing` says of P states and M transitions."""
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rllib_dbf.functional import compiled
 
 
-def masked_mean(x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+def masked_mean(
+    x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"] | None
+) -> Float[Tensor, ""]:
     """Mean of `x` over the played transitions, the mask expanded over any further axis.
 
-    An all-false mask gives 0.
+    An all-false mask gives 0; without one all were played.
     """
+    if mask is None:
+        return x.mean()
     weight = mask.reshape(mask.shape + (1,) * (x.dim() - 2))
     count = mask.sum() * x[0, 0].numel()
     # `where`, not a product: a padded value may be infinite and 0 x inf is NaN.
@@ -23,12 +28,16 @@ def masked_mean(x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"]) -> Float[
 
 
 def squared_td(
-    z: Float[Tensor, "B T G 1"], target: Float[Tensor, "B T G 1"], mask: Bool[Tensor, "B T"]
+    z: Float[Tensor, "B T G 1"],
+    target: Float[Tensor, "B T G 1"],
+    mask: Bool[Tensor, "B T"] | None,
 ) -> Float[Tensor, ""]:
     """Mean squared temporal-difference error, (target - z)² without the factor 1/2.
 
     Masked mean over transitions and groups; the target is detached.
     """
+    if mask is None:
+        return F.mse_loss(z, target.detach())
     return masked_mean((target.detach() - z).square().squeeze(dim=-1), mask)
 
 
@@ -80,7 +89,7 @@ def quantile_huber(
     z: Float[Tensor, "B T G K"],
     target: Float[Tensor, "B T G K2"],
     tau: Float[Tensor, "B T #G K"],
-    mask: Bool[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"] | None,
     kappa: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Masked mean of `quantile_huber_elements` over transitions and groups."""

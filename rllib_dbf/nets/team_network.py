@@ -47,12 +47,6 @@ class NormalisedMixer(nn.Module):
         """Mix chosen return quantiles into team (or, unmixed, per-agent) return quantiles."""
         return self.mixer(utilities, self.norm(state))
 
-    @property
-    def penalty(self) -> Any:
-        """That of the mixer on normalised states, None if it has none."""
-        penalty = getattr(self.mixer, "penalty", None)
-        return None if penalty is None else lambda state: penalty(self.norm(state))
-
 
 NOTHING = nn.Sequential()
 
@@ -69,8 +63,13 @@ class TeamNetwork(NamedTuple):
         return unroll(self.utility, batch, packing)
 
     def normalised(self, state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L S"]:
-        """The state as the mixer sees it, for the joint networks."""
+        """The state as the inner mixer sees it."""
         return self.mixer.norm(state) if isinstance(self.mixer, NormalisedMixer) else state
+
+    @property
+    def inner_mixer(self) -> nn.Module:
+        """The mixer that sees `normalised` states."""
+        return self.mixer.mixer if isinstance(self.mixer, NormalisedMixer) else self.mixer
 
     def detached_copy(self) -> TeamNetwork:
         """A copy that takes no gradient (a target network)."""

@@ -9,7 +9,7 @@ from rllib_dbf.compiled import library
 from rllib_dbf.functional import compiled
 from rllib_dbf.functional.barrier import discounted_to_go
 from rllib_dbf.functional.losses import quantile_huber_elements
-from rllib_dbf.functional.targets import td_lambda_targets
+from rllib_dbf.functional.targets import greedy_actions, td_lambda_targets
 from rllib_dbf.packing import pack_episodes
 from tests.pytorch_alone import pytorch_alone
 
@@ -59,6 +59,20 @@ def test_targets_look_at_no_padding_and_hide_nothing_that_was_played() -> None:
     reward[7, 0] = torch.nan
     found = td_lambda_targets(reward, never, mask, values, 0.9, 0.6)
     assert found.isnan().sum() == 1 and found[7, 0].isnan()
+
+
+def test_greedy_actions() -> None:
+    torch.manual_seed(2)
+    scores, avail = torch.randn(B, T, 3, 7), torch.rand(B, T, 3, 7) < 0.4
+    avail[0, 0, 0] = False  # nothing
+    scores[1, 0, 0], avail[1, 0, 0] = 0.5, True  # ties
+    scores[2, 0, 0, 3], avail[2, 0, 0] = torch.nan, True
+    scores[3, 0, 0], avail[3, 0, 0, 2:] = -torch.inf, True
+    scores[4, 0, 0, 5], avail[4, 0, 0] = torch.inf, True
+    turned = scores.transpose(0, 1).contiguous().transpose(0, 1)
+    for given in (scores, turned):
+        ours, expected = both(lambda x=given: greedy_actions(x, avail))
+        assert torch.equal(ours, expected)
 
 
 def test_targets_refuse_what_does_not_fit() -> None:

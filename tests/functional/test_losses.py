@@ -115,3 +115,14 @@ def test_predicted_quantiles_settle_on_the_quantiles_of_the_target() -> None:
         quantile_huber(z, target, tau, mask).backward()
         optimiser.step()
     assert z.detach().flatten().tolist() == pytest.approx([10.0, 30.0, 50.0, 70.0, 90.0], abs=1.0)
+
+
+@pytest.mark.parametrize("loss", ["squared", "quantile_huber"])
+def test_without_a_mask_all_was_played(loss):
+    torch.manual_seed(0)
+    z, y = torch.randn(2, 5, 1, 1, requires_grad=True), torch.randn(2, 5, 1, 1)
+    more = (torch.full((2, 5, 1, 1), 0.25),) if loss == "quantile_huber" else ()
+    function = {"squared": squared_td, "quantile_huber": quantile_huber}[loss]
+    found = [function(z, y, *more, m) for m in (None, torch.ones(2, 5, dtype=torch.bool))]
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*(torch.autograd.grad(x, z)[0] for x in found))
