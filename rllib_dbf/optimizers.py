@@ -91,7 +91,8 @@ class Stepper:
         The gradients may be scaled in place.
         """
         if halted is False and steps.has_adam(self._optimizer, parameters):
-            steps.adam(self._optimizer, parameters, gradients, 1.0 if scale is None else float(scale))
+            factor = 1.0 if scale is None else float(scale)
+            steps.adam(self._optimizer, parameters, gradients, factor)
             return
         if scale is not None:
             torch._foreach_mul_(list(gradients), scale)

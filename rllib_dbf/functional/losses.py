@@ -12,9 +12,7 @@ from torch import Tensor
 from rllib_dbf.functional import compiled
 
 
-def masked_mean(
-    x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"] | None
-) -> Float[Tensor, ""]:
+def masked_mean(x: Float[Tensor, "B T *G"], mask: Bool[Tensor, "B T"] | None) -> Float[Tensor, ""]:
     """Mean of `x` over the played transitions, the mask expanded over any further axis.
 
     An all-false mask gives 0; without one all were played.
