@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rllib_dbf.envs.jax_cache import use_one_thread, use_persistent_cache, use_processor
+from rllib_dbf.envs.packages import import_later
 from rllib_dbf.envs.smax_drawing import draw_battle
 from rllib_dbf.envs.smax_maps import ADDED_MAPS, UNIT_NAMES
 from rllib_dbf.envs.team_env import DRAW, LOSS, RUNNING, TIMEOUT, WIN
@@ -44,6 +45,8 @@ with _silence():
     use_persistent_cache(jax)
     use_processor(jax)
     use_one_thread(jax)  # before JaxMARL, which starts JAX as it is imported
+    for _package in ("jaxmarl", "jaxmarl.environments"):
+        import_later(_package)  # they import every environment, some of which compute for seconds
     from jaxmarl.environments.smax import HeuristicEnemySMAX
     from jaxmarl.environments.smax.smax_env import MAP_NAME_TO_SCENARIO, Scenario
 
