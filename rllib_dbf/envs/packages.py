@@ -16,11 +16,11 @@ class _Later(ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         spec = self.__spec__
         assert spec is not None and spec.loader is not None
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # pyright: ignore
         try:
             spec.loader.exec_module(self)
         except BaseException:
-            self.__class__ = _Later  # who asks next is told why, too
+            self.__class__ = _Later  # pyright: ignore  # who asks next is told why, too
             raise
         return getattr(self, name)
 
