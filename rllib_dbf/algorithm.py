@@ -99,17 +99,21 @@ class DBF(Algorithm):
         if last:
             self._log_runner_metrics()
 
-    def _prepare(self) -> Callable[[], EpisodeBundle | None]:
-        """What plays the next episodes by the weights of now, when called."""
+    def _prepare(self, at_hand: int = 0) -> Callable[[], EpisodeBundle | None]:
+        """What plays the next episodes by the weights of now, when called.
+
+        Args:
+            at_hand: Steps that have been played and are not counted yet.
+        """
         config = self.config
         wanted = config.episodes_per_update * config.updates_at_a_time
         with self.metrics.log_time((TIMERS, SYNCH_WORKER_WEIGHTS_TIMER)):
-            return self._collector.prepare(wanted, self._env_steps_sampled)
+            return self._collector.prepare(wanted, self._env_steps_sampled + at_hand)
 
     def _collect_while_learning_from(self, episodes: EpisodeBundle) -> EpisodeBundle | None:
         """Update from the episodes at hand while the next are played: runners see old weights."""
         updates = self._updates_made
-        upcoming = self._background.submit(self._prepare())
+        upcoming = self._background.submit(self._prepare(sum(episodes.steps)))
         try:
             self._learn_from(episodes, last=False)
         finally:
@@ -140,6 +144,9 @@ class DBF(Algorithm):
             return
         collections = (replay.episodes_added - config.learning_starts) // config.episodes_per_update
         owed = (collections + 1) * config.updates_per_collection - self._updates_made
+        if len(replay) < min(config.learning_starts, replay.capacity):
+            self._updates_made += owed  # a checkpoint without its replay: not to be made up for
+            return
         for i in range(owed):
             results = self.learner_group.update(
                 batches=self._batches(),
@@ -148,7 +155,7 @@ class DBF(Algorithm):
                 reduce_metrics=last and i == owed - 1,
             )
             self._updates_made += 1
-        if last and owed:
+        if last and owed > 0:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
 
     def _batches(self) -> Sequence[TrainBatch | RowsBatch]:
@@ -194,6 +201,7 @@ class DBF(Algorithm):
             "replay_rng": self._replay_rng.bit_generator.state,
             "env_steps_sampled": self._env_steps_sampled,
             "updates_made": self._updates_made,
+            "episodes_added": self.replay.episodes_added,
         }
         return state
 
@@ -205,6 +213,7 @@ class DBF(Algorithm):
             self._replay_rng.bit_generator.state = state["team"]["replay_rng"]
             self._env_steps_sampled = state["team"]["env_steps_sampled"]
             self._updates_made = state["team"]["updates_made"]
+            self.replay.episodes_added = state["team"]["episodes_added"]
             self._collector.restore_runners(state["team"].get("runners", []))
 
     @override(Algorithm)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
-from ray.rllib.core import ALL_MODULES, DEFAULT_MODULE_ID
+from ray.rllib.core import ALL_MODULES, COMPONENT_OPTIMIZER, DEFAULT_MODULE_ID
 from ray.rllib.core.learner.learner import DEFAULT_OPTIMIZER, Learner
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.learner.training_data import TrainingData
@@ -191,6 +192,10 @@ class TeamLearner(TorchLearner):
     @override(Learner)
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_state` returned."""
+        self._weights_seq_no = 0  # RLlib would keep weights that are newer than those given
+        if COMPONENT_OPTIMIZER in state:  # the optimiser would write into what it is given
+            optimizer = copy.deepcopy(state[COMPONENT_OPTIMIZER])
+            state = {**state, COMPONENT_OPTIMIZER: optimizer}
         super().set_state(state)
         self._gradient_step.settle()
         self._updates_before = self._updates

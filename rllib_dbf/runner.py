@@ -162,7 +162,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
     ) -> list[TeamEpisode]:
         rng = np.random.default_rng(self._entropy(_EVALUATION_STREAM + self._evaluations))
         self._evaluations += 1
-        epsilon = self._epsilon_schedule() if explore else never
+        epsilon = self._epsilon_of_now() if explore else never
         episodes: list[TeamEpisode] = []
         wanted = num_episodes if num_timesteps is None else self.num_envs
         while not episodes or (num_timesteps and _steps(episodes) < num_timesteps):
@@ -170,6 +170,12 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
             episodes += play_episodes(self.env, self.module, seeds, epsilon, rng)
         self._new_steps += _steps(episodes)
         return episodes
+
+    def _epsilon_of_now(self) -> Callable[[float], float]:
+        """ε where training is, of which evaluation has been told; it is not annealed meanwhile."""
+        assert self.sampler is not None
+        now = self._epsilon_schedule()(self.sampler.timestep)
+        return lambda _: now
 
     def _with_exploration(self, explore: bool, random_actions: bool) -> Sampler:
         assert self.sampler is not None
@@ -254,12 +260,11 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         if isinstance(state, ray.ObjectRef):
             state = ray.get(state)
         if COMPONENT_RL_MODULE in state:
-            seq_no = state.get(WEIGHTS_SEQ_NO, 0)
-            if seq_no == 0 or seq_no > self._weights_seq_no:
-                weights = state[COMPONENT_RL_MODULE]
-                weights = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
-                self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
-                self._weights_seq_no = seq_no
+            # Also weights with a lower number than those of now: a learner may have gone back.
+            weights = state[COMPONENT_RL_MODULE]
+            weights = ray.get(weights) if isinstance(weights, ray.ObjectRef) else weights
+            self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+            self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, 0)
         if NUM_ENV_STEPS_SAMPLED_LIFETIME in state and self.sampler is not None:
             self.sampler.timestep = float(state[NUM_ENV_STEPS_SAMPLED_LIFETIME])
         if "sampler" in state and self.sampler is not None:

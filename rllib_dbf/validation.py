@@ -50,7 +50,7 @@ def validate_row(config: Any) -> None:
     mixer = make_mixer(config.mixer, 1, 1, 1, 1)
     make_options(config.objective, config.objective_options)
     _validate_ranges(config)
-    _validate_fit(config, mixer.expected_only)
+    _validate_fit(config, mixer.expected_only, getattr(mixer, "reads_maximum", True))
     validate_barrier(config)
     _validate_epsilon(config.epsilon)
 
@@ -79,7 +79,7 @@ def _validate_ranges(config: Any) -> None:
             raise ValueError(f"{name}={value!r} must be greater than 0")
 
 
-def _validate_fit(config: Any, expected_only: bool) -> None:
+def _validate_fit(config: Any, expected_only: bool, reads_maximum: bool) -> None:
     head, objective = HEADS[config.head], OBJECTIVES[config.objective]
     distributional = head.distributional
     if not distributional and (config.n_quantiles != 1 or config.n_target_quantiles != 1):
@@ -104,6 +104,12 @@ def _validate_fit(config: Any, expected_only: bool) -> None:
         raise ValueError(
             f"mixer={config.mixer!r} mixes expected values, but head={config.head!r} gives "
             f"quantiles; use mixer='mean_shape({config.mixer})'"
+        )
+    if reads_maximum and not objective.knows_maximum:
+        raise ValueError(
+            f"mixer={config.mixer!r} looks at each agent's greatest utility, which "
+            f"objective={config.objective!r} does not tell it; use objective='td', or a mixer whose "
+            "reads_maximum is False, such as 'qmix'"
         )
     if config.risk != "mean" and not distributional:
         raise ValueError(

@@ -19,6 +19,8 @@ IMPOSSIBLE = [
     ),
     ({"preset": "dmix", "risk_level": 0.5}, "has no effect with risk='mean'"),
     ({"mixer": "mean_shape(qmx)"}, "Did you mean 'qmix'"),
+    ({"preset": "resq", "mixer": "qplex"}, "looks at each agent's greatest utility"),
+    ({"preset": "rmix", "mixer": "mean_shape(qplex_qatten)"}, "objective='rmix' does not tell it"),
     ({"barrier_estimator": "scor"}, "Did you mean 'score'"),
     ({"gradient_combination": "pc_grad"}, "Did you mean 'pcgrad'"),
     ({"gamma_b": 1.0}, "gamma_b=1.0 must be below 1"),

@@ -93,4 +93,6 @@ def _transformed(
     return mixed[..., 0, 0].t().unsqueeze(1)
 
 
-OBJECTIVES.register("drima")(Objective(drima_loss, _critic, DrimaOptions, mixes_values=True))
+OBJECTIVES.register("drima")(
+    Objective(drima_loss, _critic, DrimaOptions, mixes_values=True, knows_maximum=False)
+)

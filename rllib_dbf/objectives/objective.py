@@ -27,6 +27,7 @@ class Objective(NamedTuple):
     joint: Callable[[JointSizes, Any], nn.Module] | None = None
     options: type[Any] = NoOptions  # a NamedTuple with defaults
     mixes_values: bool = False  # mixes one number per agent even if the head gives quantiles
+    knows_maximum: bool = True  # tells mixers the agents' greatest utilities, not the chosen ones
     paired_quantiles: bool = False  # needs as many quantiles in predictions as in targets
 
 

@@ -117,7 +117,11 @@ def _central_targets(
     return td_targets(values, batch, packing, settings)
 
 
-OBJECTIVES.register("resq")(Objective(residual_loss, _of_values, ResidualOptions))
+OBJECTIVES.register("resq")(
+    Objective(residual_loss, _of_values, ResidualOptions, knows_maximum=False)
+)
 OBJECTIVES.register("resz")(
-    Objective(residual_loss, _of_returns, ResidualOptions, paired_quantiles=True)
+    Objective(
+        residual_loss, _of_returns, ResidualOptions, knows_maximum=False, paired_quantiles=True
+    )
 )

@@ -109,4 +109,6 @@ def _next_returns(
     return packing.pack_steps(y)
 
 
-OBJECTIVES.register("rmix")(Objective(rmix_loss, options=RmixOptions, mixes_values=True))
+OBJECTIVES.register("rmix")(
+    Objective(rmix_loss, options=RmixOptions, mixes_values=True, knows_maximum=False)
+)

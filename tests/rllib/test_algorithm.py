@@ -168,3 +168,27 @@ def test_the_module_acts_by_itself_as_rllib_expects():
     assert np.take_along_axis(step.avail, actions[..., None], -1).all()
     assert out["state_out"]["hidden"].shape == (8, env.spec.n_agents, 64)
     algo.stop()
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_exploration_follows_all_steps_that_have_been_played(overlap):
+    """Also those of episodes that the learner is about to learn from."""
+    algo = small("qmix", overlap_sampling=overlap).build_algo()
+    prepare, played, told = algo._collector.prepare, [], []
+
+    def noted(wanted, env_steps):
+        told.append((env_steps, sum(played)))
+        play = prepare(wanted, env_steps)
+
+        def play_and_count():
+            episodes = play()
+            played.append(sum(episodes.steps))
+            return episodes
+
+        return play_and_count
+
+    algo._collector.prepare = noted
+    for _ in range(3):
+        algo.train()
+    assert len(told) > 6 and all(steps == before for steps, before in told), told
+    algo.stop()

@@ -1,10 +1,12 @@
 """Evaluating checkpoints, good and bad, without the Algorithm that wrote them."""
 
+import copy
 import pickle
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from rllib_dbf.checkpoint import CheckpointError, load_team
 from rllib_dbf.evaluation import evaluate_checkpoint, render_checkpoint
@@ -93,21 +95,71 @@ def test_a_smax_episode_becomes_an_animation(tmp_path):
         assert 2 <= picture.n_frames <= row["length"] + 1
 
 
-def test_going_back_restores_weights_too(tmp_path):
+def acting_weights(runner) -> dict:
+    return {name: x.numpy().copy() for name, x in runner.module.utility.state_dict().items()}
+
+
+def assert_plays_by(found: dict, learnt: dict) -> None:
+    for name, x in found.items():
+        np.testing.assert_array_equal(x, learnt[f"utility.{name}"], err_msg=name)
+
+
+@pytest.mark.parametrize("runners", [0, 1])
+@pytest.mark.parametrize("by", ["path", "state"])
+def test_going_back_restores_the_weights_of_all(by, runners, tmp_path):
     """As population-based training does within one process."""
-    algo = small("dbf").build_algo()
+    algo = small("qmix").env_runners(num_env_runners=runners).build_algo()
     algo.train()
     before = weights(algo)
-    algo.save_to_path(tmp_path)
+    state = algo.save_to_path(tmp_path) if by == "path" else algo.get_state()
     for _ in range(2):
         algo.train()
     assert any((x != before[name]).any() for name, x in weights(algo).items())
-    algo.restore_from_path(tmp_path)
+    algo.restore_from_path(state) if by == "path" else algo.set_state(state)
     for name, x in weights(algo).items():
         np.testing.assert_array_equal(x, before[name], err_msg=name)
-    acting = algo.env_runner.module.utility.head.out.weight.detach().numpy()
-    learnt = algo.learner_group._learner.module["default_policy"].utility.head.out.weight
-    np.testing.assert_array_equal(acting, learnt.detach().numpy())
+    algo.evaluate()
+    assert_plays_by(acting_weights(algo.eval_env_runner), before)
+    algo.train()
+    group = algo.env_runner_group
+    for found in group.foreach_env_runner(acting_weights, local_env_runner=runners == 0):
+        assert_plays_by(found, weights(algo))
+    algo.stop()
+
+
+def test_a_state_is_not_written_into_by_those_who_took_it():
+    algo = small("qmix").build_algo()
+    algo.train()
+    state = algo.get_state()
+    kept = copy.deepcopy(state["learner_group"])
+    others = [small("qmix").build_algo() for _ in range(2)]
+    for other in others:
+        other.set_state(state)
+        other.train()
+    check_same(state["learner_group"], kept)
+    for each in (algo, *others):
+        each.stop()
+
+
+def check_same(found, expected, where: str = "") -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, x in expected.items():
+            check_same(found[name], x, f"{where}/{name}")
+    elif isinstance(expected, np.ndarray | torch.Tensor):
+        np.testing.assert_array_equal(found, expected, err_msg=where)
+
+
+def test_evaluation_that_explores_does_so_as_training_does():
+    config = small("qmix", epsilon=[(0, 1.0), (100, 0.0)])
+    config.evaluation(evaluation_config={"explore": True})
+    algo = config.build_algo()
+    for _ in range(2):
+        algo.train()
+    runner = algo.eval_env_runner
+    assert runner._epsilon_of_now()(0.0) == 0.0
+    probabilities = [e.behaviour_prob for e in runner.sample(num_episodes=6)]
+    assert all((prob == 1.0).all() for prob in probabilities), "an agent explored"
     algo.stop()
 
 

@@ -82,15 +82,28 @@ def test_ten_iterations_equal_five_a_checkpoint_and_five_more_in_a_new_process(
     assert resumed == final
 
 
-def test_without_the_replay_a_checkpoint_still_restores_and_trains(tmp_path):
-    algo = small("qmix", checkpoint_replay=False).build_algo()
-    algo.train()
+def test_without_the_replay_a_checkpoint_goes_on_when_there_is_enough_to_learn_from(tmp_path):
+    """What could not be learnt meanwhile is not made up for at once."""
+    algo = small("qmix", checkpoint_replay=False, learning_starts=80).build_algo()
+    while algo._updates_made < 5:
+        algo.train()
     path = algo.save_to_path(str(tmp_path / "checkpoint"))
+    episodes = algo.replay.episodes_added
     algo.stop()
     assert not (tmp_path / "checkpoint" / "replay.npz").exists()
     from ray.rllib.algorithms.algorithm import Algorithm
 
     restored = Algorithm.from_checkpoint(path)
-    assert len(restored.replay) == 0
-    assert restored.train()["training_iteration"] == 2
+    assert len(restored.replay) == 0 and restored.replay.episodes_added == episodes
+    stored, update = [], restored.learner_group.update
+
+    def counted(**kwargs):
+        stored.append(len(restored.replay))
+        return update(**kwargs)
+
+    restored.learner_group.update = counted
+    while len(stored) < 6:
+        restored.train()
+    assert stored[0] >= 80 and len(set(stored)) == len(stored), "an update a collection"
+    assert restored.learner_group._learner._episodes_at_target_update > episodes
     restored.stop()

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from rllib_dbf.compiled.calls import LANES, Call, fields, fits, require_actions, require_shape
 
-_MOST_FRACTIONS, _MOST_COSINES = 64, 256  # their features lie on the stack
+_MOST_FRACTIONS, _MOST_COSINES = 64, 256  # their features lie on the stack,
+_MOST_WEIGHTS = 262_144  # and so do the weights of the actions
 
 
 class HeadWeights(NamedTuple):
@@ -28,6 +29,7 @@ class HeadWeights(NamedTuple):
         return (
             fractions <= _MOST_FRACTIONS
             and sizes[1] <= _MOST_COSINES
+            and self.out.numel() <= _MOST_WEIGHTS
             and fits(*sizes, like=self.phi)
         )
 
