@@ -15,8 +15,9 @@ from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
 from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.optimizers import OPTIMIZERS
 from rllib_dbf.registry import Registry
+from rllib_dbf.without_effect import refuse_without_effect
 
-_UNIT = ("td_lambda",)
+_UNIT = ("td_lambda", "gamma")
 _AGENT_RISK = 0.75  # its default
 _POSITIVE = (
     "hidden_dim",
@@ -50,8 +51,10 @@ def validate_row(config: Any) -> None:
     mixer = make_mixer(config.mixer, 1, 1, 1, 1)
     make_options(config.objective, config.objective_options)
     _validate_ranges(config)
+    _validate_steps(config)
     _validate_fit(config, mixer.expected_only, getattr(mixer, "reads_maximum", True))
     validate_barrier(config)
+    refuse_without_effect(config)
     _validate_epsilon(config.epsilon)
 
 
@@ -77,6 +80,17 @@ def _validate_ranges(config: Any) -> None:
     for name, value in given.items():
         if not value > 0:
             raise ValueError(f"{name}={value!r} must be greater than 0")
+
+
+def _validate_steps(config: Any) -> None:
+    lr, clip = config.lr, config.grad_clip
+    rates = [rate for _, rate in lr] if isinstance(lr, list | tuple) else [lr]
+    if not all(rate >= 0 for rate in rates):
+        raise ValueError(
+            f"lr={lr!r} must not be negative; give a rate, or a list of [env steps, rate]"
+        )
+    if clip is not None and not clip > 0:
+        raise ValueError(f"grad_clip={clip!r} must be greater than 0, or None for no bound")
 
 
 def _validate_fit(config: Any, expected_only: bool, reads_maximum: bool) -> None:
@@ -108,8 +122,8 @@ def _validate_fit(config: Any, expected_only: bool, reads_maximum: bool) -> None
     if reads_maximum and not objective.knows_maximum:
         raise ValueError(
             f"mixer={config.mixer!r} looks at each agent's greatest utility, which "
-            f"objective={config.objective!r} does not tell it; use objective='td', or a mixer whose "
-            "reads_maximum is False, such as 'qmix'"
+            f"objective={config.objective!r} does not tell it; use objective='td', or a mixer "
+            "whose reads_maximum is False, such as 'qmix'"
         )
     if config.risk != "mean" and not distributional:
         raise ValueError(
