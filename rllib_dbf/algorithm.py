@@ -70,11 +70,18 @@ class DBF(Algorithm):
         local: Any = self.env_runner
         if local is not None and local.env is not None:
             return local.spec
-        return self.env_runner_group.foreach_env_runner(
+        specs = self.env_runner_group.foreach_env_runner(
             lambda runner: cast(TeamEnvRunner, runner).spec,
             remote_worker_ids=self.env_runner_group.healthy_env_runner_ids()[:1],
             local_env_runner=False,
-        )[0]
+        )
+        if not specs:
+            raise RuntimeError(
+                "no env runner could be built; the reason is the first error of a runner, above. "
+                "What a script registers (environments, mixers) is unknown to runners in processes "
+                "of their own: let the environment's module import it, or set num_env_runners=0"
+            )
+        return specs[0]
 
     @override(Algorithm)
     def training_step(self) -> None:

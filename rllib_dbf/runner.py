@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.rllib.callbacks.utils import make_callback
 from ray.rllib.core import (
     COMPONENT_RL_MODULE,
     DEFAULT_AGENT_ID,
@@ -16,6 +17,7 @@ from ray.rllib.core import (
 )
 from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils import force_list
 from ray.rllib.utils.checkpoints import Checkpointable
 from ray.rllib.utils.metrics import (
     NUM_AGENT_STEPS_SAMPLED,
@@ -37,6 +39,7 @@ from rllib_dbf.metrics import log_episodes
 from rllib_dbf.module import TeamRLModule, team_spaces
 from rllib_dbf.sampler import Sampler
 
+_NO_LONGER_PLAYED = -1  # index for callbacks: the sub-environment plays another episode by then
 _EVALUATION_STREAM = 1_000_003  # keeps evaluation seeds apart from training seeds
 
 
@@ -56,6 +59,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         if (self.worker_index or 0) > 0:
             torch.set_num_threads(1)
         self._spaces = kwargs.get("spaces")
+        self._callbacks = [cls() for cls in force_list(self.config.callbacks_class)]
         self._weights_seq_no = 0
         self.num_envs = self.config.num_envs_per_env_runner
         self.sampler: Sampler | None = None
@@ -77,6 +81,16 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         if self.env is not None:
             self.env.close()
         self.env = make_env(self.config.env, self.num_envs, **self.config.env_config)
+        self._call_back("on_environment_created", env=self.env, env_context=self.config.env_config)
+
+    def _call_back(self, which: str, **more: Any) -> None:
+        """Call the user's callbacks of this name."""
+        make_callback(
+            which,
+            callbacks_objects=self._callbacks,
+            callbacks_functions=getattr(self.config, f"callbacks_{which}"),
+            kwargs={"env_runner": self, "metrics_logger": self.metrics, **more},
+        )
 
     def make_module(self) -> None:
         """Build the acting part of the team's module."""
@@ -128,6 +142,11 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
                 num_episodes, num_timesteps, explore, random_actions, force_reset
             )
         self._new_episodes += episodes
+        for episode in episodes:
+            told = {"episode": episode, "prev_episode_chunks": [], "env_index": _NO_LONGER_PLAYED}
+            told |= {"env": self.env, "rl_module": self.module}
+            self._call_back("on_episode_end", **told)
+        self._call_back("on_sample_end", samples=episodes)
         return episodes
 
     def collect(self, num_episodes: int, state: dict[str, Any] | None = None) -> EpisodeBundle:

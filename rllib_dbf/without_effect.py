@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils import force_list
 
 _INSTEAD = {
     "optimizer": "optimizer_name and optimizer_eps",
@@ -31,6 +33,7 @@ _INSTEAD = {
     "torch_skip_nan_gradients": "",
     "num_aggregator_actors_per_learner": "",
 }
+_NEVER_CALLED = ("on_episode_created", "on_episode_start", "on_episode_step")
 _BARE = AlgorithmConfig()
 
 
@@ -49,8 +52,19 @@ def refuse_without_effect(config: Any) -> None:
         shown = name.removeprefix("_")
         remedy = f", or set {instead}" if instead else ""
         raise ValueError(f"{shown}={value!r} has no effect on teams; leave it out{remedy}")
+    for name in _NEVER_CALLED:
+        overrides = (getattr(x, name) is not getattr(RLlibCallback, name) for x in _classes(config))
+        if getattr(config, f"callbacks_{name}") or any(overrides):
+            raise ValueError(
+                f"callbacks: {name} is never called, since all games are stepped as one; use "
+                "on_episode_end, whose `episode` has every step, or on_sample_end"
+            )
     if set(config.policies) != set(_BARE.policies):
         raise ValueError(
             f"policies={sorted(map(str, config.policies))} is not possible: a team is one policy, "
             "which all its agents share; leave multi_agent(…) out"
         )
+
+
+def _classes(config: Any) -> list[type]:
+    return list(force_list(config.callbacks_class))

@@ -33,15 +33,23 @@ class Given(NamedTuple):
     origin: str
 
 
+_KEPT = 2
+
+
 @dataclass
 class Checkpointing:
     """When a trial saves itself: now and then, so that a crash costs minutes, and at the end."""
 
     frequency: int = 10
     at_end: bool = True
-    keep: int | None = 2
+    keep: int | None = None  # how many, if that was said
     score: str | None = None  # result key whose best checkpoints are kept, not the latest
     order: str = "max"
+
+    def kept(self, trials_are_copied: bool) -> int | None:
+        """How many checkpoints to keep, None for all: those that others go on from must stay."""
+        usual = None if trials_are_copied else _KEPT
+        return usual if self.keep is None else self.keep
 
     def score_by(self, attribute: str) -> None:
         """Take RLlib's notation: `min-KEY` keeps the least."""

@@ -162,7 +162,12 @@ CheckpointFreq = Annotated[
 CheckpointAtEnd = Annotated[bool | None, _in(SAVING, help="Checkpoint at the end.")]
 KeepCheckpoints = Annotated[
     int | None,
-    _in(SAVING, "--keep-checkpoints-num", min=1, help="Checkpoints kept.  [default: 2]"),
+    _in(
+        SAVING,
+        "--keep-checkpoints-num",
+        min=1,
+        help="Checkpoints kept.  [default: 2; with pbt all]",
+    ),
 ]
 CheckpointScore = Annotated[
     str | None,

@@ -78,7 +78,7 @@ def run_tuned(
                 checkpoint_config=tune.CheckpointConfig(
                     checkpoint_frequency=saving.frequency,
                     checkpoint_at_end=saving.at_end,
-                    num_to_keep=saving.keep,
+                    num_to_keep=saving.kept(experiment.tuning.copies_trials),
                     checkpoint_score_attribute=saving.score,
                     checkpoint_score_order=saving.order,
                 ),

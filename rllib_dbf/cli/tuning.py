@@ -145,6 +145,11 @@ class Tuning:
             }
         return create_scheduler(name, **arguments)
 
+    @property
+    def copies_trials(self) -> bool:
+        """Whether trials go on from checkpoints of others, which then must not be deleted."""
+        return SCHEDULERS.get((self.scheduler or "").lower(), self.scheduler) == "pbt"
+
 
 def _paced(name: str, stop: Mapping[str, Any]) -> dict[str, Any]:
     """A scheduler's sense of time: the counter that ends trials, a tenth of it as patience.

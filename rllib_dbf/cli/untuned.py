@@ -95,7 +95,8 @@ def _train(
         if due or (done and saving.at_end):
             checkpoints.append(directory / f"checkpoint_{len(rows):06d}")
             algorithm.save_to_path(str(checkpoints[-1]))
-        if saving.keep is not None and len(checkpoints) > saving.keep:
+        kept = saving.kept(trials_are_copied=False)
+        if kept is not None and len(checkpoints) > kept:
             shutil.rmtree(checkpoints.pop(0))
     progress.on_trial_complete(len(rows), [trial], trial)
     return checkpoints[-1] if checkpoints else None

@@ -178,3 +178,13 @@ def test_a_lone_trial_spreads_over_idle_cores(given, cores, runners, threads) ->
     found = idle_core_settings(config, given, cores)
     assert found.get("num_env_runners") == runners
     assert found.get("num_cpus_for_main_process") == threads
+
+
+def test_checkpoints_that_other_trials_go_on_from_are_kept() -> None:
+    from rllib_dbf.cli.experiment import Checkpointing
+    from rllib_dbf.cli.tuning import Tuning
+
+    pbt, asha = Tuning(scheduler="PBT").copies_trials, Tuning(scheduler="asha").copies_trials
+    assert (pbt, asha, Tuning().copies_trials) == (True, False, False)
+    assert [Checkpointing().kept(copied) for copied in (False, True)] == [2, None]
+    assert [Checkpointing(keep=5).kept(copied) for copied in (False, True)] == [5, 5]
