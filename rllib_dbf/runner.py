@@ -69,6 +69,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         self._new_episodes: list[TeamEpisode] = []
         self._new_steps = 0
         self._evaluations = 0
+        self._is_new = not self.config.in_evaluation  # has neither played nor been told a state
         has_env = bool(self.worker_index) or self.config.num_env_runners == 0
         if has_env or self.config.create_env_on_local_worker:
             self.make_env()
@@ -163,6 +164,7 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
         random_actions: bool,
         force_reset: bool,
     ) -> list[TeamEpisode]:
+        self._is_new = False
         sampler = self._with_exploration(explore, random_actions)
         if force_reset:
             sampler.abandon()
@@ -204,8 +206,8 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
             self.sampler.epsilon = self._epsilon_schedule() if explore else never
         return self.sampler
 
-    def _make_sampler(self) -> None:
-        rng = np.random.default_rng(self._entropy(0))
+    def _make_sampler(self, *begun: int) -> None:
+        rng = np.random.default_rng([*self._entropy(0), *begun])
         self._seeds = EpisodeSeeds(rng.spawn(1)[0])
         self.sampler = Sampler(
             self.env,
@@ -285,12 +287,17 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
             self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
             self._weights_seq_no = state.get(WEIGHTS_SEQ_NO, 0)
         if NUM_ENV_STEPS_SAMPLED_LIFETIME in state and self.sampler is not None:
-            self.sampler.timestep = float(state[NUM_ENV_STEPS_SAMPLED_LIFETIME])
+            steps = float(state[NUM_ENV_STEPS_SAMPLED_LIFETIME])
+            if steps > 0 and self._is_new:  # in place of one that died: not to play its games again
+                self._make_sampler(int(steps))
+            self._is_new = False
+            self.sampler.timestep = steps
         if "sampler" in state and self.sampler is not None:
             self._restore_sampler(state["sampler"])
 
     def _restore_sampler(self, state: dict[str, Any]) -> None:
         assert self.sampler is not None
+        self._is_new = False
         if state["running"] is not None:
             self.sampler.set_state(state["running"])
         self.sampler.rng.bit_generator.state = state["rng"]

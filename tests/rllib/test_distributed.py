@@ -137,3 +137,24 @@ def test_tune_sweeps_by_name_and_refuses_a_misspelt_setting():
     wrong = {**space, "gama_b": 0.5, "gamma_b": 0.5}
     with pytest.raises(SettingError, match="Did you mean 'gamma_b'"):
         tune.Tuner("DBF", param_space=wrong, run_config=run).fit()
+
+
+def test_a_runner_in_place_of_one_that_died_plays_other_games():
+    from rllib_dbf.runner import TeamEnvRunner
+
+    config = small("qmix").env_runners(num_env_runners=1)
+
+    def seeds(steps: int) -> list[int]:
+        runner = TeamEnvRunner(config=config, worker_index=1)
+        runner.set_state({"num_env_steps_sampled_lifetime": steps})
+        played = [episode.seed for episode in runner.sample(num_episodes=12)]
+        assert runner.sampler.timestep >= steps
+        runner.set_state({"num_env_steps_sampled_lifetime": 9_000})  # goes on, and does not begin
+        played += [episode.seed for episode in runner.sample(num_episodes=12)]
+        assert len(set(played)) == 24
+        runner.stop()
+        return played
+
+    first = seeds(0)
+    assert seeds(0) == first and seeds(5_000) == seeds(5_000)
+    assert not set(first) & set(seeds(5_000))
