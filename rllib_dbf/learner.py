@@ -21,6 +21,7 @@ from rllib_dbf.config import DBFConfig
 from rllib_dbf.gradient_step import GradientStep
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.optimizers import OPTIMIZERS, auxiliary_optimizer
+from rllib_dbf.team import TrainBatch
 
 
 class NonFiniteUpdateError(RuntimeError):
@@ -122,7 +123,7 @@ class TeamLearner(TorchLearner):
         self._gradient_step(batch, sampled)
         self._updates += 1
         if self._device.type == "cpu":
-            self._check_finite()
+            self._check_finite(batch)
         self._steps_trained += batch.steps
         self._update_target(episodes_sampled)
         if not reduce_metrics:
@@ -132,8 +133,11 @@ class TeamLearner(TorchLearner):
         self._log_figures()
         return self.metrics.reduce()
 
-    def _check_finite(self) -> None:
+    def _check_finite(self, batch: TrainBatch | None = None) -> None:
         """Look whether an update was not finite; a GPU, which is not waited for, held all others.
+
+        Args:
+            batch: Of the update, if it is known to be the last.
 
         Raises:
             NonFiniteUpdateError: If one was not.
@@ -146,10 +150,19 @@ class TeamLearner(TorchLearner):
         raise NonFiniteUpdateError(
             f"update {self._updates + 1}: the gradient norm is {trouble.norm:g} "
             f"({trouble.figures}). The "
-            "weights were left as before this update and the last checkpoint is intact. Lower "
-            f"lr (now {self._get_optimizer_lr(self.get_optimizer(DEFAULT_MODULE_ID)):g}) or "
-            "grad_clip, or check the rewards for extreme values."
+            f"weights were left as before this update and the last checkpoint is intact. "
+            f"{self._remedy(batch)}"
         )
+
+    def _remedy(self, batch: TrainBatch | None) -> str:
+        """What to do about an update that was not finite."""
+        given = {} if batch is None else batch.replay._asdict()
+        names = [n for n in ("obs", "state", "reward") if n in given]
+        bad = [name for name in names if not bool(torch.isfinite(given[name]).all())]
+        if bad:
+            return f"The environment has given NaN or infinity as {', '.join(bad)}: look there."
+        lr = self._get_optimizer_lr(self.get_optimizer(DEFAULT_MODULE_ID))
+        return f"Lower lr (now {lr:g}) or grad_clip, or check the rewards for extreme values."
 
     def _update_target(self, episodes_sampled: int) -> None:
         since = episodes_sampled - self._episodes_at_target_update

@@ -107,8 +107,9 @@ def team_of(
     own = {k: settings.get(k, option.default) for k, option in TEAM_OPTIONS.items()}
     limit = own["episode_limit"] or limit
     if not limit:
+        name = type(getattr(env, "unwrapped", env)).__qualname__
         raise ValueError(
-            f"{env} does not say how long its episodes last; set the option episode_limit"
+            f"{name} does not say how long its episodes last; set the option episode_limit"
         )
     return AgentsTask(
         env,

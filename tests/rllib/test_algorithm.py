@@ -95,12 +95,16 @@ def test_the_control_halves_the_gradient_and_changes_nothing_else():
     control.stop(), plain.stop()
 
 
-def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights():
+@pytest.mark.parametrize(
+    ("reward", "remedy"), [(np.inf, "given NaN or infinity as reward"), (3e38, "Lower lr")]
+)
+def test_an_infinite_loss_stops_training_says_where_and_keeps_the_weights(reward, remedy):
     algo = small("qmix").build_algo()
     algo.train()
     before = weights(algo)
-    algo.replay._records["reward"][:] = np.inf
-    with pytest.raises(NonFiniteUpdateError, match=r"update \d+: the gradient norm is nan.*lr"):
+    algo.replay._records["reward"][:] = reward
+    message = rf"update \d+: the gradient norm is (nan|inf).*{remedy}"
+    with pytest.raises(NonFiniteUpdateError, match=message):
         algo.train()
     after = weights(algo)
     assert all(np.array_equal(before[k], after[k]) for k in before)
