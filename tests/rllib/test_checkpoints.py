@@ -163,6 +163,18 @@ def test_evaluation_that_explores_does_so_as_training_does():
     algo.stop()
 
 
+def test_the_documented_way_to_act_plays_what_evaluation_plays(checkpoint, root):
+    text = (root / "docs" / "environments.md").read_text(encoding="utf-8")
+    code = text.split("## Acting with a trained team")[1].split("```python\n")[1].split("```")[0]
+    row = evaluate_checkpoint(checkpoint[0], episodes=1, seed=5)[0]
+    scope = {"checkpoint": checkpoint[0], "seed": row["seed"], "rewards": []}
+    step = "step = env.step(last.numpy())"
+    code = code.replace("[7]", "[seed]").replace(step, f"{step}; rewards.append(step.reward[0])")
+    exec(code, scope)
+    assert len(scope["rewards"]) == row["length"]
+    assert sum(scope["rewards"]) == pytest.approx(row["return"])
+
+
 def test_who_asks_for_weights_gets_nothing_else_of_the_learner():
     algo = small("dbf", gradient_combination="pcgrad", conflict_decay=0.9).build_algo()
     algo.train()
