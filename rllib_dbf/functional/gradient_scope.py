@@ -66,8 +66,14 @@ class RunningGradients:
         self._updates = 0
 
     def follow(self, g_q: Sequence[Tensor], g_b: Sequence[Tensor]) -> Averages:
-        """Take in the gradients of an update and return the means."""
+        """Take in the gradients of an update and return the means.
+
+        Gradients that are not finite come back as they are: no step will follow them, and the
+        means go on without them.
+        """
         latest = [*g_q, *g_b]
+        if not bool(torch.stack(torch._foreach_norm(latest)).isfinite().all()):
+            return Averages(list(g_q), list(g_b))
         if self._means is None:
             self._means = [torch.zeros_like(g) for g in latest]
         torch._foreach_lerp_(self._means, latest, 1.0 - self.decay)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from rllib_dbf.functional.gradient_scope import (
@@ -83,6 +84,18 @@ def test_running_means_are_corrected_for_their_start_and_saved():
     for means in (running.follow(doubled, G_B), again.follow(doubled, G_B)):
         # (.09 g + .1 · 2 g) / .19
         torch.testing.assert_close(flat(means.g_q), 0.29 / 0.19 * flat(G_Q))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_running_means_go_on_without_what_is_not_finite(bad):
+    running, spared = RunningGradients(0.9), RunningGradients(0.9)
+    for each in (running, spared):
+        each.follow(G_Q, G_B)
+    spoilt = [g.clone() for g in G_B]
+    spoilt[0].view(-1)[0] = bad
+    assert not flat(running.follow(G_Q, spoilt).g_b).isfinite().all()
+    again = [each.follow(G_Q, [2.0 * g for g in G_B]) for each in (running, spared)]
+    torch.testing.assert_close(flat(again[0].g_b), flat(again[1].g_b))
 
 
 def test_with_averages_of_themselves_every_scope_does_what_it_does_without():
