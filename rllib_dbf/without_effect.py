@@ -9,6 +9,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils import force_list
 
 _INSTEAD = {
+    "model": "hidden_dim and the other sizes",
     "optimizer": "optimizer_name and optimizer_eps",
     "grad_clip_by": "grad_clip, which bounds the norm of the whole gradient",
     "num_epochs": "updates_per_collection",

@@ -26,6 +26,7 @@ IMPOSSIBLE = [
     ({"gamma": 1.5}, r"gamma=1.5 must lie in \[0, 1\]"),
     ({"grad_clip": -1.0}, "grad_clip=-1.0 must be greater than 0, or None"),
     ({"optimizer": {"lr": 0.5}}, "has no effect on teams; leave it out, or set optimizer_name"),
+    ({"model": {"fcnet_hiddens": [8]}}, "has no effect on teams; leave it out, or set hidden_dim"),
     ({"grad_clip_by": "value"}, "has no effect on teams"),
     ({"num_epochs": 3}, "set updates_per_collection"),
     ({"minibatch_size": 8}, "set batch_episodes"),
