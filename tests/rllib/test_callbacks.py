@@ -51,6 +51,15 @@ def test_functions_are_called_as_well():
     algo.stop()
 
 
+def test_the_documented_callback_is_called(root):
+    text = (root / "docs" / "extending.md").read_text(encoding="utf-8").split("## Callbacks")[1]
+    scope = {}
+    exec(text.split("```python\n")[1].split("```")[0], scope)
+    algo = small("qmix").callbacks(scope["FirstDeath"]).build_algo()
+    assert algo.train()["env_runners"]["first_death_step"] >= 1.0
+    algo.stop()
+
+
 class Stepping(RLlibCallback):
     def on_episode_step(self, **kwargs):
         """Of no use."""
