@@ -217,11 +217,21 @@ class DBF(Algorithm):
         """Restore what `get_state` returned."""
         super().set_state(state)
         if "team" in state:
-            self._replay_rng.bit_generator.state = state["team"]["replay_rng"]
-            self._env_steps_sampled = state["team"]["env_steps_sampled"]
-            self._updates_made = state["team"]["updates_made"]
-            self.replay.episodes_added = state["team"]["episodes_added"]
-            self._collector.restore_runners(state["team"].get("runners", []))
+            team = state["team"]
+            self._replay_rng.bit_generator.state = team["replay_rng"]
+            self._env_steps_sampled = team["env_steps_sampled"]
+            self._updates_made = team["updates_made"]
+            # An earlier state does not say how many; its replay does, where there is one.
+            paid_for = self._episodes_that_paid_for(self._updates_made)
+            self.replay.episodes_added = team.get("episodes_added", paid_for)
+            self._collector.restore_runners(team.get("runners", []))
+
+    def _episodes_that_paid_for(self, updates: int) -> int:
+        config = self.config
+        if not updates:
+            return 0
+        collections = -(-updates // config.updates_per_collection) - 1
+        return config.learning_starts + collections * config.episodes_per_update
 
     @override(Algorithm)
     def save_to_path(self, path: Any = None, **kwargs: Any) -> str:

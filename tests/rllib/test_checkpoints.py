@@ -141,6 +141,21 @@ def test_a_state_is_not_written_into_by_those_who_took_it():
         each.stop()
 
 
+def test_a_state_from_before_episodes_were_counted_in_it_is_taken():
+    algo = small("qmix").build_algo()
+    algo.train()
+    state, episodes = algo.get_state(), algo.replay.episodes_added
+    del state["team"]["episodes_added"]
+    other = small("qmix").build_algo()
+    other.set_state(state)
+    assert 0 <= episodes - other.replay.episodes_added < 8
+    updates = other._updates_made
+    other.train()
+    assert other._updates_made > updates
+    for each in (algo, other):
+        each.stop()
+
+
 def check_same(found, expected, where: str = "") -> None:
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
