@@ -150,7 +150,7 @@ class TeamLearner(TorchLearner):
         raise NonFiniteUpdateError(
             f"update {self._updates + 1}: the gradient norm is {trouble.norm:g} "
             f"({trouble.figures}). The "
-            f"weights were left as before this update and the last checkpoint is intact. "
+            "weights were left as before this update and the last checkpoint is intact. "
             f"{self._remedy(batch)}"
         )
 

@@ -67,9 +67,9 @@ def draw_taus(
 ) -> Taus:
     """Uniform fractions for every state of the batch: IQN (Dabney et al., 2018), section 3.
 
-    `fixed` asks for the midpoints instead, which heads with a fixed number of quantiles estimate,
-    and costs nothing where a head looks at none;
-    `fractions` for so many numbers per quantile, one kind after the other.
+    `fixed` asks for the midpoints instead: heads with a fixed number of quantiles estimate these,
+    and for heads that look at no fractions they cost nothing. `fractions` asks for so many numbers
+    per quantile, one kind after the other.
     """
     rows, steps, agents = batch.alive.shape
     if fixed:

@@ -157,9 +157,8 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
             [p for part in m.acting_parts for p in part.parameters()] for m in (self, other)
         )
         if theirs[0].device != mine[0].device:  # a GPU is waited for once, not for each of them
-            pieces = torch.cat([p.flatten() for p in theirs]).to(mine[0].device)
-            sizes = [p.numel() for p in theirs]
-            theirs = [x.view_as(p) for x, p in zip(pieces.split(sizes), theirs, strict=True)]
+            found = fetched({str(i): p for i, p in enumerate(theirs)})
+            theirs = [torch.from_numpy(found[str(i)]) for i in range(len(theirs))]
         torch._foreach_copy_(mine, theirs)
 
     def initial_memory(self, rows: int) -> Memory:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rllib_dbf.compiled import steps
+from rllib_dbf.functional import steps
 from rllib_dbf.functional.devices import is_wide
 from rllib_dbf.registry import Registry
 

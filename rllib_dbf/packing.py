@@ -47,7 +47,7 @@ class Packing(NamedTuple):
 
     @property
     def played(self) -> None:
-        """Which of the packed transitions were played, as one long episode: all."""
+        """None: of the packed transitions, as one long episode, all were played."""
         return
 
     def mean(self, x: Float[Tensor, "M ..."]) -> Float[Tensor, ""]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rllib_dbf.compiled import library, steps
+from rllib_dbf.compiled import library
+from rllib_dbf.functional import steps
 from rllib_dbf.optimizers import OPTIMIZERS, Stepper, total_norm
 from tests.pytorch_alone import pytorch_alone
 

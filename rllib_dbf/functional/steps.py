@@ -11,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
-from rllib_dbf.compiled import library
 from rllib_dbf.compiled.calls import Call, require_shape
+from rllib_dbf.functional import compiled
 
-_MOST = 65_536  # tensors: a number for each lies on the stack
 _PLAIN = {"weight_decay": 0, "amsgrad": False, "maximize": False, "differentiable": False}
 
 
@@ -23,12 +22,8 @@ class _Adam(Structure):
 
 
 def fits(tensors: Sequence[Tensor]) -> bool:
-    """Whether there is compiled code for tensors of their type and device."""
-    return (
-        all(x.is_cpu and x.dtype == torch.float32 for x in tensors)
-        and len(tensors) <= _MOST
-        and library.library().functions is not None
-    )
+    """Whether there is compiled code for so many tensors of their type and device."""
+    return compiled.fits(*tensors, on_stack=len(tensors))
 
 
 def norm(tensors: Sequence[Tensor]) -> Float[Tensor, ""]:

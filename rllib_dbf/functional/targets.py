@@ -13,7 +13,7 @@ from rllib_dbf.functional.devices import is_wide
 
 def greedy_actions(scores: Float[Tensor, "*L A"], avail: Bool[Tensor, "*L A"]) -> Int[Tensor, "*L"]:
     """The available action of greatest score; the first of them on a tie."""
-    if compiled.fits(scores, avail):
+    if not is_wide(scores.device) and compiled.fits(scores, avail):
         return compiled.greedy(scores, avail)
     return scores.masked_fill(~avail, -torch.inf).argmax(dim=-1)
 

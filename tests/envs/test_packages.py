@@ -46,7 +46,7 @@ def test_a_package_is_whole_for_who_asks(package):
     assert outer.whole == whole == "part"
     assert outer.inner is sys.modules["outer.inner"] and outer.inner.part.made_of == "part"
     with pytest.raises(AttributeError, match="nothing"):
-        outer.nothing  # noqa: B018
+        assert outer.nothing
 
 
 def test_what_is_wrong_with_a_package_is_told_every_time(package):
@@ -55,7 +55,7 @@ def test_what_is_wrong_with_a_package_is_told_every_time(package):
 
     for _ in range(2):
         with pytest.raises(ModuleNotFoundError, match="a_package_that_is_not_there"):
-            outer.something  # noqa: B018
+            assert outer.something
 
 
 def test_what_is_not_there_is_left_to_the_import():
