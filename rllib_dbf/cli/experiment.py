@@ -162,11 +162,26 @@ def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
         refuse_old_setting(key, value, origin, known)
         name = find_setting(config, key).name
         value = value.space() if isinstance(value, Sweep) else value
+        if name == "preset":
+            _refuse_another(experiment.algorithm, value, origin)
         try:
             found[name] = Given(check_setting(config, key, value), origin)
         except SettingError as error:
             raise SettingError(f"{error} (given in {origin})") from error
     return found
+
+
+def _refuse_another(algorithm: Algorithm, preset: Any, origin: str) -> None:
+    """Refuse a preset that is not the algorithm's: names and parts would be of two algorithms.
+
+    Raises:
+        CommandError: If it is not.
+    """
+    if not isinstance(preset, str) or preset.lower() != algorithm.preset:
+        raise CommandError(
+            f"preset={preset!r} (given in {origin}) is not {algorithm.title}'s; choose an algorithm"
+            " with --algo (`run` in a file), and compare several as experiments of one file"
+        )
 
 
 def _reports_deaths(experiment: Experiment, config: Any) -> bool:

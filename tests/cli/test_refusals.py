@@ -83,6 +83,11 @@ SETTINGS = {
     "unknown": (["--set", "gama_b=0.5"], ["'gama_b'", "Did you mean 'gamma_b'?"]),
     "unknown in --config": (["--config", '{"omaga": 1}'], ["'omaga'", "Did you mean 'omega'?"]),
     "wrong type": (["--set", "lr=abc"], ["lr='abc'", "float"]),
+    "another algorithm's preset": (
+        ["--algo", "QMIX", "--set", "preset=dbf"],
+        ["'dbf'", "QMIX", "--algo"],
+    ),
+    "preset swept": (["--sweep", "preset=qmix,dbf"], ["preset=", "--algo", "one file"]),
     "barrier without deaths": (["--env", "toy/two_step"], ["barrier_estimator", "none"]),
 }
 
