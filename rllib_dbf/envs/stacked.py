@@ -42,6 +42,8 @@ def stacking_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _CRASHES = 5  # in a row, of one sub-environment, before it is not the simulator's bad luck
+_CRASHES_OF_ALL = 2  # in a row, of every one of at least `_MANY`: starting them takes its time
+_MANY = 3
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,8 @@ class StackedTeamEnv(VectorTeamEnv):
 
     A task in a process of its own that fails, dies or hangs costs its episode: that ends with
     outcome "crash" (truncated; samplers drop it), and the next reset starts a new process. After
-    five crashes in a row `RuntimeError` is raised with the last reason.
+    five crashes in a row, or two of each of three or more tasks, `RuntimeError` is raised with the
+    last reason.
 
     Args:
         make: Makes one task; with processes, there.
@@ -88,7 +91,7 @@ class StackedTeamEnv(VectorTeamEnv):
         """Start new episodes where the mask says so.
 
         Raises:
-            RuntimeError: If a sub-environment crashes five times in a row.
+            RuntimeError: If a sub-environment crashes five times in a row, or each of them twice.
         """
         mask, seeds = np.asarray(mask), np.asarray(seeds)
         require_reset_arguments(mask, seeds, self.num_envs)
@@ -114,7 +117,8 @@ class StackedTeamEnv(VectorTeamEnv):
         """Play one joint action in every running episode.
 
         Raises:
-            RuntimeError: If a sub-environment was never reset, or crashes five times in a row.
+            RuntimeError: If a sub-environment was never reset or crashes five times in a row, or
+                each of them twice.
         """
         actions = np.asarray(actions)
         if not self._started.all():
@@ -139,9 +143,14 @@ class StackedTeamEnv(VectorTeamEnv):
     def _note_crash(self, i: int, what: str, error: LaneCrashedError) -> None:
         self._crashes[i] += 1
         logger.warning("sub-environment %d %s: %s", i, what, error)
+        who, times = f"sub-environment {i}", 0
         if self._crashes[i] >= _CRASHES:
+            times = _CRASHES
+        elif self.num_envs >= _MANY and self._crashes.min() >= _CRASHES_OF_ALL:
+            who, times = "every sub-environment", _CRASHES_OF_ALL
+        if times:
             raise RuntimeError(
-                f"sub-environment {i} crashed {_CRASHES} times in a row; the last time: {error}"
+                f"{who} crashed {times} times in a row; the last time: {error}"
             ) from error
 
     def _keep(self, shown: TeamStep, words: list[str]) -> TeamStep:

@@ -100,6 +100,27 @@ def test_crash_after_crash_is_an_error():
             env.step(np.array([[LOSE, WAIT], [WAIT, WAIT]]))
 
 
+def test_where_all_crash_twice_nothing_is_started_again():
+    env, everybody, made = StackedTeamEnv(Walk, 3, "processes"), np.ones(3, bool), set()
+    with pytest.raises(RuntimeError, match=r"(?s)every .* 2 times in a row; .*a defect of the"):
+        for _ in range(3):
+            env.reset(everybody, np.arange(3))
+            made |= set(children(env))
+            env.step(np.array([[RAISE, WAIT]] * 3))
+    assert len(made) == 6
+    env.close()
+
+
+def test_one_that_goes_on_lets_the_others_crash_again():
+    env, everybody = StackedTeamEnv(Walk, 3), np.ones(3, bool)
+    for _ in range(4):
+        env.reset(everybody, np.arange(3))
+        env.step(np.array([[LOSE, WAIT], [LOSE, WAIT], [WAIT, WAIT]]))
+    with pytest.raises(RuntimeError, match="sub-environment 0 crashed 5 times in a row"):
+        env.reset(everybody, np.arange(3))
+        env.step(np.array([[LOSE, WAIT], [LOSE, WAIT], [WAIT, WAIT]]))
+
+
 def test_a_task_that_cannot_be_made_says_why():
     def unable():
         raise ZeroDivisionError("a defect")
