@@ -25,6 +25,7 @@ from rllib_dbf.collector import Collector
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.device_rows import RowsBatch
 from rllib_dbf.episode import EpisodeBundle
+from rllib_dbf.memory import keep_freed_memory
 from rllib_dbf.metrics import POLICY_LAG_UPDATES
 from rllib_dbf.presets import PRESETS
 from rllib_dbf.replay import EpisodeReplay
@@ -51,6 +52,7 @@ class DBF(Algorithm):
     @override(Algorithm)
     def setup(self, config: DBFConfig) -> None:
         """Build runners, learner and replay."""
+        keep_freed_memory()
         super().setup(config)
         spec = self._task_spec()
         validate_task(self.config, spec.reports_deaths)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rllib_dbf.config import DBFConfig
 from rllib_dbf.gradient_step import GradientStep
+from rllib_dbf.memory import keep_freed_memory
 from rllib_dbf.module import TeamRLModule
 from rllib_dbf.optimizers import OPTIMIZERS, auxiliary_optimizer
 from rllib_dbf.team import TrainBatch
@@ -41,6 +42,7 @@ class TeamLearner(TorchLearner):
     @override(TorchLearner)
     def build(self) -> None:
         """Build module, optimiser, settings and the generator of quantile fractions."""
+        keep_freed_memory()
         super().build()
         optimizers = {
             name: self.get_optimizer(DEFAULT_MODULE_ID, name)
