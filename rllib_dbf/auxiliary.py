@@ -26,7 +26,8 @@ class Auxiliary(NamedTuple):
     """One network, how it is trained, and by what.
 
     `loss` returns this learner's share of the loss (shares add up over the learners) and figures
-    to log.
+    to log. A mean over living agents is shared by transitions, which is that of all learners but
+    for how many live in the episodes of each.
     """
 
     network: nn.Module

@@ -113,7 +113,10 @@ def _score_function(
 
 @torch.no_grad()
 def _agent_baseline(q: Tensor, evidence: Evidence, context: Context) -> Float[Tensor, "B T N"]:
-    """Σ_u π_i(u) max(B̂(s_{t+1} | u, u_-i) - (1 - λ_B) B(s_t), 0), or its least term ("best")."""
+    """Σ_u π_i(u) max(B̂(s_{t+1} | u, u_-i) - (1 - λ_B) B(s_t), 0), or its least term ("best").
+
+    B(s_t) is that of the episode, which the action had a part in: docs/barrier.md tells the bias.
+    """
     avail = evidence.batch.avail[:, :-1]
     excess = _counterfactual_excess(evidence, context)
     if context.settings.baseline == "best":

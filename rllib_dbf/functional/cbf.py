@@ -15,17 +15,14 @@ DANGER_WEIGHT = 2.0  # of dangerous states against safe ones, as in the original
 MARGIN = 1.0  # fixes the scale of h, which the conditions leave open
 
 
-def danger_labels(
-    alive: Bool[Tensor, "B T1 N"], state_mask: Bool[Tensor, "B T1"], horizon: int
-) -> Bool[Tensor, "B T1 N"]:
+def danger_labels(died: Bool[Tensor, "B T1 N"], horizon: int) -> Bool[Tensor, "B T1 N"]:
     """Which agents are in danger: dead on arrival in s_t, or within `horizon` steps of it.
 
     Args:
-        alive: Living agents in every state.
-        state_mask: Which states are real, a prefix of each row.
+        died: Who died on arrival in each state. Who leaves at a goal does not.
         horizon: K, at least 1; deaths after the last real state are not known.
     """
-    dead = (~alive & state_mask[:, :, None]).cummax(dim=1).values  # also after the last state
+    dead = died.cummax(dim=1).values  # also after the last state
     ahead = torch.cat([dead, dead[:, -1:].expand(-1, horizon, -1)], dim=1)
     return ahead[:, horizon:]  # the dead stay dead: dead K steps on is dead by then
 
@@ -35,6 +32,7 @@ def cbf_loss(
     d: Float[Tensor, "B T N"],
     best: Float[Tensor, "B T N"],
     alive: Bool[Tensor, "B T1 N"],
+    died: Bool[Tensor, "B T1 N"],
     mask: Bool[Tensor, "B T"],
     alpha: float,
     horizon: int,
@@ -46,7 +44,9 @@ def cbf_loss(
 
     h < 0 where an agent is about to die (sign +), h ≥ 0 where it is not (sign -), and from every
     state some action leads to h' ≥ (1 - α) h; d is regressed on h of the next observation. w is 2
-    in danger, else 1. An agent counts up to and including the state in which it arrives dead.
+    in danger, else 1. An agent counts up to and including the state in which it arrives dead. One
+    that leaves alive, at its goal, sees nothing there: d is regressed on 1, than which nothing is
+    safer.
 
     The second mean asks what a control barrier function promises: that there *is* an action. The
     original asks it of the action taken, whose controller it trains along with h. Asked of actions
@@ -60,20 +60,23 @@ def cbf_loss(
         h: Of every agent in every state.
         d: Of the action each agent took.
         best: Greatest d of the actions it had.
-        alive: Living agents.
+        alive: Living agents, of whom those are no more who have left.
+        died: Who died on arrival in each state.
         mask: Played transitions.
         alpha: α in [0, 1]: the share of its safety that an agent may lose in a step.
         horizon: See `danger_labels`.
     """
-    states = torch.cat([mask[:, :1], mask], dim=1)
-    danger = danger_labels(alive, states, horizon)
+    danger = danger_labels(died, horizon)
     before = alive[:, :-1] & mask[:, :, None]  # transitions of agents that live
-    seen = torch.cat([alive[:, :1] & states[:, :1, None], before], dim=1)  # with the arrival
+    left = before & ~alive[:, 1:] & ~died[:, 1:]
+    start = alive[:, :1] & mask[:, :1, None]
+    seen = torch.cat([start, before & ~left], dim=1)  # with the arrival
     weight = torch.where(danger, DANGER_WEIGHT, 1.0)
     value = _mean(weight * (MARGIN + torch.where(danger, h, -h)).clamp(min=0.0), seen)
     shortfall = ((1.0 - alpha) * h[:, :-1] - best.detach()).clamp(min=0.0)
     invariance = _mean(weight[:, :-1] * shortfall, before)
-    prediction = _mean((d - capped(h)[:, 1:].detach()).square(), before)
+    comes = capped(h)[:, 1:].detach().masked_fill(left, MARGIN)
+    prediction = _mean((d - comes).square(), before)
     return value + invariance + prediction
 
 

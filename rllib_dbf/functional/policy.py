@@ -116,8 +116,9 @@ def score_function_loss(
             the baseline. None for all.
         normaliser: The mean over transitions, see `mean_per_step`.
         agent_baseline: b_{t,i}, a baseline of each agent's own, which may depend on the state and
-            on what the others do but not on its action (COMA; Foerster et al., 2018). Takes the
-            place of `baseline`; not with `standardise`.
+            on what the others do (COMA; Foerster et al., 2018); as far as it depends on the
+            agent's own action the estimate is biased. Takes the place of `baseline`; not with
+            `standardise`.
     """
     log_prob = _log_policy(q, avail, temperature).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     counted = mask if active is None else mask & active[:, None]

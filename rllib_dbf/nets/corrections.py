@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from rllib_dbf.functional import cbf
+from rllib_dbf.functional.barrier import deaths_of_agents
 from rllib_dbf.nets.team_network import NetworkShape
 from rllib_dbf.registry import Registry
 from rllib_dbf.team import TeamBatch
@@ -59,7 +60,9 @@ class BarrierCorrection(nn.Module):
         h, d = self(batch.obs)
         taken = d[:, :-1].gather(-1, batch.actions.unsqueeze(-1)).squeeze(-1)
         best = d.masked_fill(~batch.avail, -torch.inf).amax(dim=-1)[:, :-1]
-        loss = cbf.cbf_loss(h, taken, best, batch.alive, batch.mask, self.alpha, self.horizon)
+        died = deaths_of_agents(batch.deaths, batch.alive) > 0
+        settings = self.alpha, self.horizon
+        loss = cbf.cbf_loss(h, taken, best, batch.alive, died, batch.mask, *settings)
         counted = batch.alive[:, :-1] & batch.mask[:, :, None]
         with torch.no_grad():
             safe = cbf.safe_actions(h[:, :-1], d[:, :-1], batch.avail[:, :-1], self.alpha)
