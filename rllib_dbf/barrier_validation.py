@@ -168,7 +168,7 @@ def _validate_use(config: Any) -> None:
     plain = config.gradient_combination == "sum" and not any(
         map(partial(_changed, config), _AGREEING)
     )
-    for name in ("conflict_threshold", "conflict_decay"):
+    for name in ("conflict_threshold", "conflict_decay", "gradient_scope"):
         if plain and _changed(config, name):
             raise ValueError(
                 f"{name}={getattr(config, name)!r} has no effect with gradient_combination='sum', "

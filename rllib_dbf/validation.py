@@ -52,7 +52,10 @@ def validate_row(config: Any) -> None:
     make_options(config.objective, config.objective_options)
     _validate_ranges(config)
     _validate_steps(config)
-    _validate_fit(config, mixer.expected_only, getattr(mixer, "reads_maximum", True))
+    reads_maximum = getattr(mixer, "reads_maximum", True)
+    _validate_fit(config, mixer.expected_only, reads_maximum)
+    _validate_objective(config, getattr(mixer, "grouped", False))
+    _validate_corrected_targets(config, reads_maximum)
     validate_barrier(config)
     refuse_without_effect(config)
     _validate_epsilon(config.epsilon)
@@ -157,6 +160,55 @@ def _validate_fit(config: Any, expected_only: bool, reads_maximum: bool) -> None
         raise ValueError(
             f"replay_capacity={config.replay_capacity} is below batch_episodes="
             f"{config.batch_episodes}; raise it"
+        )
+
+
+def _validate_objective(config: Any, grouped: bool) -> None:
+    """What an objective does not work with, and what it would not look at."""
+    objective, name = OBJECTIVES[config.objective], config.objective
+    for part, allowed in (
+        ("head", objective.heads),
+        ("td_loss", objective.td_losses),
+        ("mixer", objective.mixers),
+    ):
+        given = getattr(config, part)
+        if allowed and given not in allowed:
+            raise ValueError(
+                f"{part}={given!r} does not go with objective={name!r}, which takes "
+                f"{' or '.join(map(repr, allowed))}; leave it out, or choose another objective"
+            )
+    if grouped and objective.one_value:
+        raise ValueError(
+            f"mixer={config.mixer!r} has a value for each agent, and objective={name!r} needs one "
+            "of the team; use mixer='qmix', or objective='td'"
+        )
+    wanted = getattr(HEADS[config.head], "objective", name)
+    if wanted != name:
+        raise ValueError(
+            f"head={config.head!r} is learnt by objective={wanted!r} alone; use that, or head='qr'"
+        )
+    if not config.risk_in_targets:
+        return
+    if config.risk == "mean":
+        raise ValueError(
+            "risk_in_targets=True has no effect with risk='mean'; set risk_in_targets=False, or "
+            f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
+        )
+    if not objective.by_risk or config.head == "cvar_qr":
+        judge = f"head={config.head!r}" if objective.by_risk else f"objective={name!r}"
+        raise ValueError(
+            f"risk_in_targets=True has no effect with {judge}, whose targets have a measure of "
+            "their own; set risk_in_targets=False"
+        )
+
+
+def _validate_corrected_targets(config: Any, reads_maximum: bool) -> None:
+    if config.correction_in_targets and (reads_maximum or config.objective != "td"):
+        part = f"mixer={config.mixer!r}" if reads_maximum else f"objective={config.objective!r}"
+        raise ValueError(
+            f"correction_in_targets=True would take forbidden actions out of the maxima that "
+            f"{part} compares what was done with; leave it out, or use mixer='mean_shape(qmix)' "
+            "and objective='td'"
         )
 
 

@@ -18,7 +18,8 @@ from rllib_dbf.registry import Registry
 HEADS: Registry = Registry("head")
 """Heads share a constructor and the methods of `ExpectedHead`. `distributional`: there is more than
 one quantile; `any_fraction`: quantiles at any τ can be asked for; `fixed_fractions`: the quantiles
-are those of the midpoints; `fractions`: numbers drawn for each quantile.
+are those of the midpoints; `fractions`: numbers drawn for each quantile; `objective`, where there
+is one: the only one that learns all of its parts.
 """
 
 

@@ -105,6 +105,8 @@ class AdaptiveCVaRHead(QuantileHead):
 
     level_weights: Tensor
 
+    objective = "rmix"
+
     def __init__(
         self,
         hidden_dim: int,

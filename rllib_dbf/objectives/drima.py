@@ -94,5 +94,15 @@ def _transformed(
 
 
 OBJECTIVES.register("drima")(
-    Objective(drima_loss, _critic, DrimaOptions, mixes_values=True, knows_maximum=False)
+    Objective(
+        drima_loss,
+        _critic,
+        DrimaOptions,
+        mixes_values=True,
+        knows_maximum=False,
+        heads=("iqn_pair",),
+        td_losses=("quantile_huber",),
+        one_value=True,
+        by_risk=False,
+    )
 )

@@ -20,7 +20,8 @@ class Objective(NamedTuple):
 
     `loss(online, target, batch, taus, settings)` returns a loss and figures to log;
     `joint(sizes, options)` builds the networks it needs beside utility and mixer, which are found
-    as `TeamNetwork.joint`, trained, copied to the target and checkpointed like the others.
+    as `TeamNetwork.joint`, trained, copied to the target and checkpointed like the others. `heads`,
+    `td_losses` and `mixers` name what it works with; empty: whatever fits together.
     """
 
     loss: Callable[..., Any]
@@ -29,6 +30,11 @@ class Objective(NamedTuple):
     mixes_values: bool = False  # mixes one number per agent even if the head gives quantiles
     knows_maximum: bool = True  # tells mixers the agents' greatest utilities, not the chosen ones
     paired_quantiles: bool = False  # needs as many quantiles in predictions as in targets
+    heads: tuple[str, ...] = ()
+    td_losses: tuple[str, ...] = ()
+    mixers: tuple[str, ...] = ()
+    one_value: bool = False  # needs a mixer with one value for the team
+    by_risk: bool = True  # its targets follow the row's risk measure
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective")

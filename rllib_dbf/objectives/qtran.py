@@ -142,5 +142,9 @@ def qtran_alt_loss(
     return _combine(y, _taken(q_joint, actions), opt, nopt, packing, settings)
 
 
-OBJECTIVES.register("qtran_base")(Objective(qtran_base_loss, _base_critic, QtranOptions))
-OBJECTIVES.register("qtran_alt")(Objective(qtran_alt_loss, _counterfactual_critic, QtranOptions))
+OBJECTIVES.register("qtran_base")(
+    Objective(qtran_base_loss, _base_critic, QtranOptions, mixers=("sum",), by_risk=False)
+)
+OBJECTIVES.register("qtran_alt")(
+    Objective(qtran_alt_loss, _counterfactual_critic, QtranOptions, mixers=("sum",), by_risk=False)
+)

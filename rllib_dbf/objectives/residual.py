@@ -118,10 +118,24 @@ def _central_targets(
 
 
 OBJECTIVES.register("resq")(
-    Objective(residual_loss, _of_values, ResidualOptions, knows_maximum=False)
+    Objective(
+        residual_loss,
+        _of_values,
+        ResidualOptions,
+        knows_maximum=False,
+        heads=("expected",),
+        one_value=True,
+        by_risk=False,
+    )
 )
 OBJECTIVES.register("resz")(
     Objective(
-        residual_loss, _of_returns, ResidualOptions, knows_maximum=False, paired_quantiles=True
+        residual_loss,
+        _of_returns,
+        ResidualOptions,
+        knows_maximum=False,
+        paired_quantiles=True,
+        one_value=True,
+        by_risk=False,
     )
 )

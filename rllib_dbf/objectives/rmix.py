@@ -110,5 +110,12 @@ def _next_returns(
 
 
 OBJECTIVES.register("rmix")(
-    Objective(rmix_loss, options=RmixOptions, mixes_values=True, knows_maximum=False)
+    Objective(
+        rmix_loss,
+        options=RmixOptions,
+        mixes_values=True,
+        knows_maximum=False,
+        heads=("cvar_qr", "qr", "expected"),
+        td_losses=("squared",),
+    )
 )

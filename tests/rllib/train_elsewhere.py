@@ -43,7 +43,11 @@ CASES: dict[str, dict] = {
         "barrier_critic_target": "agents",
         "barrier_critic_data": "replayed",
     },
-    "dbf-gumbel": {"barrier_estimator": "gumbel", "gradient_scope": "per_layer"},
+    "dbf-gumbel": {
+        "barrier_estimator": "gumbel",
+        "gradient_combination": "pcgrad",
+        "gradient_scope": "per_layer",
+    },
     "dbf-watch": {"barrier_estimator": "watch", "exploration_temperature": 0.1},
     "dbf-constraint": {"barrier_estimator": "constraint"},
     "dbf-baseline": {"barrier_baseline": "best", "gradient_combination": "pcgrad_one_way"},
