@@ -54,6 +54,8 @@ class GradientStep:
         self._module, self._config, self._device = module, config, device
         self._td, self._objective = td_settings(config), OBJECTIVES[config.objective].loss
         self._taus = make_generator(device, config.seed, index)
+        if config.correction_in_targets:
+            self._td = self._td._replace(allowed=module.correction.allowed)
         settings = config.barrier_settings(module.n_agents)
         # The same draws for every learner: all of them see the same on-policy episodes.
         draws = make_generator(device, config.seed, _BARRIER_STREAM)
@@ -159,8 +161,6 @@ class GradientStep:
         if self._barrier is not None:
             critic = getattr(module, "barrier_critic", None)
             replay = replay._replace(reward=self._barrier.reward(replay, critic))
-        if config.correction_in_targets:
-            replay = replay._replace(avail=module.correction.allowed(replay.obs, replay.avail))
         head = module.utility.head
         taus = loss_terms.draw_taus(
             replay,

@@ -5,6 +5,7 @@ The barrier's loss stands in `barrier_terms.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +42,7 @@ class Entered(NamedTuple):
     hidden: Float[Tensor, "P N H"]
     state: Float[Tensor, "P S"]  # normalised
     avail: Bool[Tensor, "P N A"]
+    allowed: Bool[Tensor, "P N A"]  # the available actions that are not overruled
     tau: Float[Tensor, "P _ K2"]
 
 
@@ -54,6 +56,8 @@ class TDSettings(NamedTuple):
     options: Any = ()  # of the objective
     risk: str = "mean"  # what greedy actions maximise in targets
     risk_level: float = 1.0
+    # What the team may do of what is available, [..., O] and [..., A] to [..., A]; None: all of it.
+    allowed: Callable[[Tensor, Tensor], Tensor] | None = None
 
 
 def draw_taus(
@@ -114,7 +118,10 @@ def td_loss(
     assert q is not None
     with torch.no_grad():
         scores = action_scores(head, hidden, tau, q, settings)
-        entered = Entered(hidden_target, state, avail, packing.pack(taus.target))
+        allowed = avail
+        if settings.allowed is not None:
+            allowed = settings.allowed(packing.pack(batch.obs), avail)
+        entered = Entered(hidden_target, state, avail, allowed, packing.pack(taus.target))
         y = _td_targets(target, batch, packing, entered, scores, settings)
     q_max = packing.starting(_available_maximum(q, avail)) if _reads_maximum(online) else None
     utilities = Utilities(z, q_max, actions, packing.starting(hidden))
@@ -158,12 +165,16 @@ def _td_targets(
     settings: TDSettings,
 ) -> Float[Tensor, "B T G K2"]:
     """TD(λ) targets per return quantile; the caller holds no_grad."""
-    head, scores, (hidden, state, avail, tau) = target.utility.head, online_scores, entered
+    head, scores, (hidden, state, avail, allowed, tau) = (
+        target.utility.head,
+        online_scores,
+        entered,
+    )
     reads_maximum = _reads_maximum(target)
     if not settings.double_q:
         means = head.mean(hidden, tau, head.embed(tau))
         scores = action_scores(head, hidden, tau, means, settings)
-    greedy = targets.greedy_actions(scores, avail)
+    greedy = targets.greedy_actions(scores, allowed)
     z, q = judge(head, hidden, tau, greedy, wants_means=reads_maximum)
     q_max = None if q is None else _available_maximum(q, avail)
     utilities = Utilities(z, q_max, greedy, hidden)

@@ -52,10 +52,8 @@ def validate_row(config: Any) -> None:
     make_options(config.objective, config.objective_options)
     _validate_ranges(config)
     _validate_steps(config)
-    reads_maximum = getattr(mixer, "reads_maximum", True)
-    _validate_fit(config, mixer.expected_only, reads_maximum)
+    _validate_fit(config, mixer.expected_only, getattr(mixer, "reads_maximum", True))
     _validate_objective(config, getattr(mixer, "grouped", False))
-    _validate_corrected_targets(config, reads_maximum)
     validate_barrier(config)
     refuse_without_effect(config)
     _validate_epsilon(config.epsilon)
@@ -187,6 +185,11 @@ def _validate_objective(config: Any, grouped: bool) -> None:
         raise ValueError(
             f"head={config.head!r} is learnt by objective={wanted!r} alone; use that, or head='qr'"
         )
+    if config.correction_in_targets and name != "td":
+        raise ValueError(
+            f"correction_in_targets=True has no effect with objective={name!r}; leave it out, or "
+            "use objective='td'"
+        )
     if not config.risk_in_targets:
         return
     if config.risk == "mean":
@@ -199,16 +202,6 @@ def _validate_objective(config: Any, grouped: bool) -> None:
         raise ValueError(
             f"risk_in_targets=True has no effect with {judge}, whose targets have a measure of "
             "their own; set risk_in_targets=False"
-        )
-
-
-def _validate_corrected_targets(config: Any, reads_maximum: bool) -> None:
-    if config.correction_in_targets and (reads_maximum or config.objective != "td"):
-        part = f"mixer={config.mixer!r}" if reads_maximum else f"objective={config.objective!r}"
-        raise ValueError(
-            f"correction_in_targets=True would take forbidden actions out of the maxima that "
-            f"{part} compares what was done with; leave it out, or use mixer='mean_shape(qmix)' "
-            "and objective='td'"
         )
 
 

@@ -41,8 +41,8 @@ IMPOSSIBLE = [
         "no effect with objective='resz'",
     ),
     (
-        {"preset": "cbf", "correction_in_targets": True, "mixer": "mean_shape(qplex)"},
-        "out of the maxima that mixer='mean_shape\\(qplex\\)'",
+        {"preset": "resq", "action_correction": "cbf", "correction_in_targets": True},
+        "no effect with objective='resq'",
     ),
     ({"gradient_scope": "all"}, "gradient_scope='all' has no effect with gradient_combination"),
     ({"preset": "resq", "mixer": "qplex"}, "looks at each agent's greatest utility"),

@@ -82,6 +82,30 @@ def test_padding_changes_neither_the_td_loss_nor_its_gradient(head, mixer, loss)
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("mixer", ["qmix", "qplex"])
+def test_what_is_overruled_is_no_greedy_action_of_targets_and_nothing_else(mixer):
+    net, target = network("expected", mixer), network("expected", mixer, seed=1).detached_copy()
+    data = batch([[0, 0, 0, 0], [0, 1, 0, 0]])
+    plain = loss_terms.TDSettings("squared", 0.9, 0.0, True)
+    taus = loss_terms.draw_taus(data, 1, 1, True, torch.Generator().manual_seed(0))
+
+    def figures(data, settings):
+        return loss_terms.td_loss(net, target, data, taus, settings)[1]
+
+    def first_two(obs, avail):
+        assert obs.shape[:-1] == avail.shape[:-1]
+        return avail & (torch.arange(A) < 2)
+
+    usual = figures(data, plain)
+    overruled = figures(data, plain._replace(allowed=first_two))
+    masked = figures(data._replace(avail=first_two(data.obs, data.avail)), plain)
+    assert overruled["q_taken_mean"] == usual["q_taken_mean"]
+    assert not torch.isclose(overruled["target_mean"], usual["target_mean"])
+    # QMIX knows no maximum, so that it is as if the other actions were not there.
+    same = torch.isclose(overruled["target_mean"], masked["target_mean"])
+    assert same == (mixer == "qmix")
+
+
 def test_the_mean_of_the_team_return_is_the_mix_of_the_mean_utilities():
     """E[Z_tot] = mixer(E[Z_1], …, E[Z_N]): DFAC's mean-shape decomposition, on a real network."""
     net = network()
