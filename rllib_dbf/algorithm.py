@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.fs
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.utils.annotations import override
 from ray.rllib.utils.metrics import (
@@ -34,6 +36,8 @@ from rllib_dbf.team import TeamBatch, TrainBatch
 from rllib_dbf.validation import validate_task
 
 REPLAY_FILE = "replay.npz"
+
+logger = logging.getLogger(__name__)
 _REPLAY_STREAM = 17  # keeps the replay's draws apart from the runners'
 
 
@@ -126,10 +130,12 @@ class DBF(Algorithm):
         try:
             self._learn_from(episodes, last=False)
         finally:
-            wait([upcoming])  # nothing may be under way when an error leaves this method
+            # Nothing may be under way when an error leaves this method.
+            with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+                wait([upcoming])
         lag = self._updates_made - updates
         self.metrics.log_value(POLICY_LAG_UPDATES, lag, window=100)
-        return self._wait_for(upcoming.result)
+        return upcoming.result()
 
     def _wait_for(self, episodes: Callable[[], EpisodeBundle | None]) -> EpisodeBundle | None:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
@@ -240,16 +246,21 @@ class DBF(Algorithm):
         """As RLlib's, with the replay beside it (unless `checkpoint_replay` is False)."""
         saved = super().save_to_path(path, **kwargs)
         if self.config.checkpoint_replay:
-            self.replay.save(Path(saved) / REPLAY_FILE)
+            where, file = _replay_file(path or saved, kwargs.get("filesystem"))
+            with where.open_output_stream(file) as stream:
+                self.replay.save(stream)
         return saved
 
     @override(Algorithm)
     def restore_from_path(self, path: Any, *args: Any, **kwargs: Any) -> None:
         """As RLlib's, with the replay where the checkpoint has one."""
         super().restore_from_path(path, *args, **kwargs)
-        file = Path(path) / REPLAY_FILE
-        if file.is_file():
-            self.replay.load(file)
+        where, file = _replay_file(path, kwargs.get("filesystem"))
+        if where.get_file_info(file).is_file:
+            with where.open_input_file(file) as stream:
+                self.replay.load(stream)
+        elif self.config.checkpoint_replay and not kwargs.get("component"):
+            logger.warning("%s has no replay: updates begin when enough is stored", path)
         if self.env_runner_group.num_remote_env_runners() > 0:
             self._pass_weights_on()  # with the step count, or exploration would start anew
 
@@ -257,6 +268,14 @@ class DBF(Algorithm):
 # Where a training step ends the learner waits for episodes, and RLlib's bookkeeping costs
 # milliseconds.
 _STEPS_PER_TRAINING_STEP = 50_000
+
+
+def _replay_file(path: Any, filesystem: pyarrow.fs.FileSystem | None) -> tuple[Any, str]:
+    """Where the replay of a checkpoint lies: a file system, and the path in it."""
+    path = path if isinstance(path, str) else Path(path).as_posix()
+    if filesystem is None:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(path)
+    return filesystem, f"{path.rstrip('/')}/{REPLAY_FILE}"
 
 
 def _rows(batch: TeamBatch, i: int, n: int) -> TeamBatch:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from numpy import ndarray
 from numpy.random import Generator
+from pyarrow import NativeFile
 
 from rllib_dbf.device_rows import DeviceRows, RowsBatch
 from rllib_dbf.episode import STATE_FIELDS, STEP_FIELDS, EpisodeBundle, TeamEpisode
@@ -203,15 +204,15 @@ class EpisodeReplay:
     def _names(self) -> tuple[str, ...]:
         return () if self._records is None else self._records.dtype.names or ()
 
-    def save(self, path: Path) -> None:
-        """Write the store to an uncompressed `.npz` file."""
+    def save(self, to: Path | NativeFile) -> None:
+        """Write the store to an uncompressed `.npz` file, or into one that is open."""
         state = self.get_state()
         fields = {f"field/{name}": array for name, array in state.pop("fields").items()}
-        np.savez(path, **state, **fields)
+        np.savez(to, **state, **fields)
 
-    def load(self, path: Path) -> None:
+    def load(self, source: Path | NativeFile) -> None:
         """Replace everything stored by a file that `save` wrote."""
-        with np.load(path) as file:
+        with np.load(source) as file:
             fields = {n.removeprefix("field/"): file[n] for n in file if n.startswith("field/")}
             self.set_state(
                 {

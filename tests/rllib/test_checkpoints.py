@@ -5,6 +5,7 @@ import pickle
 import shutil
 
 import numpy as np
+import pyarrow.fs
 import pytest
 import torch
 
@@ -93,6 +94,29 @@ def test_a_smax_episode_becomes_an_animation(tmp_path):
     with Image.open(out) as picture:
         # Identical neighbouring frames are merged by the writer, so at most one per state.
         assert 2 <= picture.n_frames <= row["length"] + 1
+
+
+@pytest.mark.parametrize("way", ["uri", "filesystem"])
+def test_the_replay_goes_where_the_checkpoint_goes(way, tmp_path, caplog):
+    base = tmp_path / "bucket"
+    base.mkdir()
+    algo = small("qmix").build_algo()
+    algo.train()
+    if way == "uri":
+        path, given = f"file://{base}/checkpoint", {}
+    else:
+        inside = pyarrow.fs.SubTreeFileSystem(str(base), pyarrow.fs.LocalFileSystem())
+        path, given = "checkpoint", {"filesystem": inside}
+    algo.save_to_path(path, **given)
+    other = small("qmix").build_algo()
+    other.restore_from_path(path, **given)
+    assert len(other.replay) == len(algo.replay) > 0
+    assert (base / "checkpoint" / "replay.npz").is_file() and "no replay" not in caplog.text
+    (base / "checkpoint" / "replay.npz").unlink()
+    other.restore_from_path(path, **given)
+    assert "checkpoint has no replay: updates begin when enough is stored" in caplog.text
+    for each in (algo, other):
+        each.stop()
 
 
 def acting_weights(runner) -> dict:
