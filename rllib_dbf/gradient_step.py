@@ -172,8 +172,8 @@ class GradientStep:
             fractions=head.fractions,
         )
         loss, stats = self._objective(module.online, module.target, replay, taus, self._td)
-        loss = loss * share_of(replay.mask, config.num_learners)
-        gradients = torch.autograd.grad(loss, self._shared + self._mixing)
+        share = share_of(replay.mask, config.num_learners)
+        gradients = torch.autograd.grad(loss * share, self._shared + self._mixing)
         return list(gradients), {"td_loss": loss.detach(), **stats}
 
     def _barrier_gradient(

@@ -242,8 +242,10 @@ class TeamEnvRunner(EnvRunner, Checkpointable):
             ((NUM_AGENT_STEPS_SAMPLED, DEFAULT_AGENT_ID), agent_steps),
         ):
             log(key, value, reduce="sum")
+        # RLlib looks at the speed of evaluating where it is to take as long as training.
+        key = NUM_ENV_STEPS_SAMPLED_LIFETIME
+        log(key, steps, reduce="lifetime_sum", with_throughput=True)
         for key, value in (
-            (NUM_ENV_STEPS_SAMPLED_LIFETIME, steps),
             (NUM_EPISODES_LIFETIME, len(episodes)),
             ((NUM_AGENT_STEPS_SAMPLED_LIFETIME, DEFAULT_AGENT_ID), agent_steps),
         ):

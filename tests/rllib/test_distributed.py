@@ -87,14 +87,15 @@ def test_two_learners_take_the_step_that_one_would(parts):
         )  # fmt: skip
         algo = config.learners(num_learners=learners).build_algo()
         states = [_weights(algo, learners)[0]]
-        for _ in range(2):
-            algo.train()
+        losses = [algo.train()["learners"]["default_policy"]["td_loss"] for _ in range(2)]
         states += _weights(algo, learners)
         algo.stop()
-        return states
+        return losses, states
 
-    start, alone = after_some_updates(0)
-    _, first, second = after_some_updates(2)
+    loss_alone, (start, alone) = after_some_updates(0)
+    loss_together, (_, first, second) = after_some_updates(2)
+    # A mean over updates and over learners of means over their shares.
+    assert loss_together == pytest.approx(loss_alone, rel=0.1)
     assert all(np.array_equal(first[k], second[k]) for k in first), "learners must not drift"
     beside = [name for name in alone if name.startswith(("barrier_critic", "correction"))]
     assert beside
@@ -107,6 +108,22 @@ def test_two_learners_take_the_step_that_one_would(parts):
         for end in (alone, first)
     )
     assert np.dot(ours, theirs) > 0.99 * np.linalg.norm(ours) * np.linalg.norm(theirs) > 0.0
+
+
+def test_evaluation_may_take_as_long_as_training():
+    config = small("vdn").evaluation(
+        evaluation_interval=1,
+        evaluation_num_env_runners=1,
+        evaluation_duration="auto",
+        evaluation_parallel_to_training=True,
+    )
+    algo = config.build_algo()
+    played = 0
+    for _ in range(5):  # after the first evaluation RLlib asks how fast it was
+        found = algo.train()["evaluation"].get("env_runners", {})
+        played += found.get("num_episodes", 0)
+    assert played > 0
+    algo.stop()
 
 
 def _weights(algo, learners: int) -> list[dict[str, np.ndarray]]:
