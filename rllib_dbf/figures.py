@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+LOSS = "td_loss"
+
 
 class _Kept(NamedTuple):
     """Figures, a gradient's norm and 1: added up, and those of the last update that counted."""
@@ -36,7 +38,10 @@ class Figures(Protocol):
         ...
 
     def add(self, figures: dict[str, Tensor], norm: Float[Tensor, ""]) -> None:
-        """Take in the figures of an update; halt if `norm` is not finite."""
+        """Take in the figures of an update; halt if `norm` or `td_loss` is not finite.
+
+        The Huber loss of an infinite error has a finite gradient.
+        """
         ...
 
     def means(self) -> dict[str, float]:
@@ -57,6 +62,12 @@ def figures_of(device: torch.device) -> Figures:
     return HostFigures() if device.type == "cpu" else DeviceFigures(device)
 
 
+def _finite(names: tuple[str, ...], *last: float) -> bool:
+    """Whether an update's norm and loss were."""
+    *values, norm, _ = last
+    return isfinite(norm) and isfinite(dict(zip(names, values, strict=True)).get(LOSS, 0.0))
+
+
 def _described(figures: Iterable[tuple[str, float]]) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in figures)
 
@@ -73,12 +84,12 @@ class HostFigures(Figures):
         return self._trouble is not None
 
     def add(self, figures: dict[str, Tensor], norm: Float[Tensor, ""]) -> None:
-        """Take in the figures of an update; halt if `norm` is not finite."""
+        """Take in the figures of an update; halt if `norm` or `td_loss` is not finite."""
         if self.halted:
             return
         self._updates += 1
         now = {name: float(value.detach()) for name, value in figures.items()}
-        if not isfinite(norm):
+        if not (isfinite(norm) and isfinite(now.get(LOSS, 0.0))):
             self._trouble = Trouble(self._updates, float(norm), _described(now.items()))
             return
         for name, value in now.items():
@@ -125,7 +136,7 @@ class DeviceFigures(Figures):
         return self._halted
 
     def add(self, figures: dict[str, Tensor], norm: Float[Tensor, ""]) -> None:
-        """Take in the figures of an update; halt if `norm` is not finite."""
+        """Take in the figures of an update; halt if `norm` or `td_loss` is not finite."""
         names = tuple(figures)
         here, kind = self._halted.device, self._halted.dtype
         values = [x.detach().to(here, kind) for x in (*figures.values(), norm)]
@@ -135,7 +146,8 @@ class DeviceFigures(Figures):
         sums, last = self._kept[names]
         before = self._halted > 0
         last.copy_(torch.where(before, last, now))
-        torch.maximum(self._halted, (~torch.isfinite(norm)).to(kind), out=self._halted)
+        finite = torch.isfinite(norm) & torch.isfinite(figures.get(LOSS, norm))
+        torch.maximum(self._halted, (~finite).to(kind), out=self._halted)
         sums.add_(torch.where(self._halted > 0, 0.0, now))
 
     def means(self) -> dict[str, float]:
@@ -157,7 +169,7 @@ class DeviceFigures(Figures):
             return None
         update = 1 + self._counted + sum(int(kept.sums[-1]) for kept in self._kept.values())
         lasts = ((names, *kept.last.cpu().tolist()) for names, kept in self._kept.items())
-        names, *values, norm, _ = next(last for last in lasts if not isfinite(last[-2]))
+        names, *values, norm, _ = next(last for last in lasts if not _finite(*last))
         self.forget()
         return Trouble(update, norm, _described(zip(names, values, strict=True)))
 

@@ -55,6 +55,14 @@ def test_figures_may_be_finite_where_the_norm_is_not(empty):
     assert trouble is not None and trouble.update == 1 and trouble.figures == "loss=0, twice=0"
 
 
+def test_a_loss_that_is_not_finite_halts_whatever_the_norm(empty):
+    figures = filled(empty, 1.0)
+    figures.add({"td_loss": number(math.inf), "loss": number(3.0)}, number(2.0))
+    assert float(figures.halted) == 1.0
+    trouble = figures.trouble()
+    assert trouble == (2, 2.0, "td_loss=inf, loss=3")
+
+
 def test_a_processor_is_not_asked_in_vain():
     assert isinstance(figures_of(torch.device("cpu")), HostFigures)
     assert isinstance(figures_of(torch.device("meta")), DeviceFigures)
