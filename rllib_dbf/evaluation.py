@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.film import film_writer
 from rllib_dbf.sampler import Policy, Sampler
 
+logger = logging.getLogger(__name__)
+
 
 def play_episodes(
     env: VectorTeamEnv,
@@ -28,7 +31,7 @@ def play_episodes(
 
     Sub-environments that have nothing left to do play on with spare seeds; those episodes are not
     returned. So no episode is dropped for being long. A seed whose episode the simulator lost is
-    played again.
+    played again; one that loses it three times gives way to another, which is told in a warning.
     """
     sampler = Sampler(env, policy, epsilon, rng, _then_spare(seeds), repeat_crashed=True)
     done: dict[int, TeamEpisode] = {}
@@ -38,12 +41,24 @@ def play_episodes(
         raise ValueError("evaluation seeds must differ from each other")
     while wanted:
         sampler.step()
+        for seed in _taken_from(sampler.given_up):
+            if seed not in order:
+                continue  # a spare one
+            other = next(s for s in range(2**31 - 1, 0, -1) if s not in order)
+            order[other] = order.pop(seed)
+            sampler.insert_seed(other)
+            logger.warning("seed %d crashes its episode again and again; %d instead", seed, other)
         for episode in sampler.take_finished():
             position = order.get(episode.seed)
             if position in wanted:
                 done[position] = episode
                 wanted.discard(position)
     return [done[i] for i in range(len(seeds))]
+
+
+def _taken_from(found: list[int]) -> list[int]:
+    taken, found[:] = list(found), []
+    return taken
 
 
 def _then_spare(seeds: Sequence[int]) -> Iterator[int]:
@@ -77,7 +92,7 @@ def evaluate_checkpoint(
         raise ValueError(f"episodes={episodes} must be at least 1")
     team = load_team(path)
     rng = np.random.default_rng(seed)
-    seeds = rng.choice(2**31, size=episodes, replace=False).tolist()
+    seeds = _seeds(rng, episodes)
     copies = find_env(team.env).suggested.get("num_envs_per_env_runner", 32)
     env = make_env(team.env, min(episodes, copies), **team.env_options)
     try:
@@ -87,15 +102,23 @@ def evaluate_checkpoint(
     return [{"episode": i, **e.summary()} for i, e in enumerate(played)]
 
 
-def render_checkpoint(path: str | Path, seed: int = 0, out: str | Path = "episode.gif") -> Path:
+def _seeds(rng: np.random.Generator, episodes: int) -> list[int]:
+    return rng.choice(2**31, size=episodes, replace=False).tolist()
+
+
+def render_checkpoint(
+    path: str | Path, seed: int = 0, out: str | Path = "episode.gif", episodes: int = 1
+) -> Path:
     """Draw one greedy episode of a checkpoint's team into an animated GIF or an MP4 film.
 
     Of a long episode every k-th step is drawn, so that there are at most some 250 pictures.
 
     Args:
         path: Checkpoint directory of any preset.
-        seed: Seed of the episode (the first that `evaluate_checkpoint` plays with this seed).
+        seed: The episode is the first that `evaluate_checkpoint` plays with this seed and
+            `episodes`.
         out: File to write, .gif or .mp4; its directory is made.
+        episodes: See `seed`.
 
     Raises:
         CheckpointError: If the checkpoint cannot be used.
@@ -104,8 +127,7 @@ def render_checkpoint(path: str | Path, seed: int = 0, out: str | Path = "episod
     """
     write = film_writer(Path(out))
     team = load_team(path)
-    rng = np.random.default_rng(seed)
-    first = int(rng.choice(2**31, size=1, replace=False)[0])
+    first = _seeds(np.random.default_rng(seed), episodes)[0]
     env = make_env(team.env, 1, **team.env_options)
     try:
         frames = _frames(env, team.module, first, team.env)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +17,7 @@ from rllib_dbf.episode import TeamEpisode
 from rllib_dbf.exploration import choose, draw_exploration, epsilon_greedy
 from rllib_dbf.nets.utility import Memory
 
+_TRIES = 3  # of a seed whose episodes are lost
 _SEED_BLOCK = 64  # seeds announced to the environment at a time, so that it may reset in bulk
 
 
@@ -65,7 +66,8 @@ class Sampler:
         rng: Draws the exploration.
         seeds: Endless source of episode seeds.
         record_proposed: Store the actions before their correction, not those executed.
-        repeat_crashed: Play a seed again whose episode the simulator lost.
+        repeat_crashed: Play a seed again whose episode the simulator lost; after three times it
+            is among those given up.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Sampler:
     ) -> None:
         self._record_proposed, self._repeat_crashed = record_proposed, repeat_crashed
         self.crashed = 0  # episodes that the simulator lost; they are in no list
+        self._lost: Counter[int] = Counter()  # how often, by seed
+        self.given_up: list[int] = []  # seeds whose episodes were lost again and again
         self.env, self.policy, self.epsilon, self.rng = env, policy, epsilon, rng
         self.timestep = 0.0  # lifetime team steps of all runners, which ε is a function of
         self.timestep_scale = 1.0  # runners that step beside this one, itself included
@@ -153,6 +157,10 @@ class Sampler:
         found = self.policy.exploration_probabilities(torch.from_numpy(avail), self._memory)
         return None if found is None else found.numpy()
 
+    def insert_seed(self, seed: int) -> None:
+        """Begin the next episode with this seed."""
+        self._upcoming.appendleft(seed)
+
     def abandon(self) -> None:
         """Drop all running episodes; the next step starts new ones from the seeds that follow."""
         self._current = None
@@ -219,8 +227,13 @@ class Sampler:
 
     def _lose(self, seed: int) -> None:
         self.crashed += 1
-        if self._repeat_crashed:
+        if not self._repeat_crashed:
+            return
+        self._lost[seed] += 1
+        if self._lost[seed] < _TRIES:
             self._upcoming.appendleft(seed)
+        else:
+            self.given_up.append(seed)
 
     def _count_illegal(self, b: int, steps: slice) -> int:
         chosen = self._actions[b, steps].ravel()

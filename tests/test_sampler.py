@@ -187,6 +187,25 @@ def test_an_evaluation_plays_lost_episodes_again(monkeypatch):
     assert all(len(e) == 5 for e in played)
 
 
+class Cursed(Walk):
+    """Loses every episode of seed 5."""
+
+    def step(self, actions):
+        shown = super().step(np.zeros_like(actions))
+        if self._time == 2 and self._seed == 5:
+            raise EpisodeLostError("connection lost")
+        return shown
+
+
+def test_a_seed_that_loses_its_episode_again_and_again_gives_way_to_another(caplog):
+    env = StackedTeamEnv(Cursed, 2)
+    played = play_episodes(env, FixedPolicy(), [4, 5, 6], lambda _: 0.0, np.random.default_rng(0))
+    first, other, last = (e.seed for e in played)
+    assert (first, last) == (4, 6) and other not in (4, 5, 6)
+    assert f"seed 5 crashes its episode again and again; {other} instead" in caplog.text
+    assert caplog.text.count("lost its episode") == 3
+
+
 def test_exploring_agents_draw_from_what_the_policy_gives():
     avail = np.ones((4_000, 1, 4), bool)
     avail[..., 3] = False
