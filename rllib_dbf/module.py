@@ -222,7 +222,8 @@ class TeamRLModule(TorchRLModule, InferenceOnlyAPI):
         allowed = obs["avail"].bool() if allowed is None else allowed
         actions = scores.masked_fill(~allowed, -torch.inf).argmax(dim=-1)
         state = {
-            n: x.view(rows, self.n_agents, -1) for n, x in zip(Memory._fields, memory, strict=True)
+            name: part.view(rows, self.n_agents, part.shape[-1])
+            for name, part in zip(Memory._fields, memory, strict=True)
         }
         return {Columns.ACTIONS: actions, Columns.STATE_OUT: state}
 

@@ -50,15 +50,25 @@ class AgentSpaces:
             a: None if isinstance(space, spaces.Box) else partial(spaces.flatten, space)
             for a, space in self._seen.items()
         }
-        self.obs_dim = max(spaces.flatdim(space) for space in self._seen.values())
+        self._lengths = {a: spaces.flatdim(space) for a, space in self._seen.items()}
+        self.obs_dim = max(self._lengths.values())
         self._legal = np.array([np.arange(self.n_actions) < self._counts[a] for a in agents])
 
     def observe(self, slot: int, shown: Any, row: Float32[ndarray, " O"]) -> None:
-        """Write what an agent was shown into its row of zeros."""
+        """Write what an agent was shown into its row of zeros.
+
+        Raises:
+            ValueError: If that is of another length than its observation space.
+        """
         agent = self.agents[slot]
         seen = shown[_OBSERVATION] if self._masked[agent] else shown
         flatten = self._flatten[agent]
         flat = np.asarray(flatten(seen) if flatten else seen, np.float32).ravel()
+        if len(flat) != self._lengths[agent]:
+            raise ValueError(
+                f"agent {agent!r} was shown {len(flat)} numbers, and its observation space has "
+                f"{self._lengths[agent]}"
+            )
         row[: len(flat)] = flat
 
     def legal(self, slot: int, shown: Any, info: Mapping[str, Any]) -> Bool[ndarray, " A"]:

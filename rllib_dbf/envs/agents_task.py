@@ -135,6 +135,8 @@ class AgentsTask:
         unknown = [agent for agent in wanted or [] if agent not in possible]
         if unknown or not possible:
             raise ValueError(f"agents {unknown} do not exist; choose from {possible}")
+        if len(set(wanted or [])) < len(wanted or []):
+            raise ValueError(f"agents={wanted} names an agent twice; a team has each once")
         return possible if not wanted else [agent for agent in possible if agent in wanted]
 
     def _has_state(self) -> bool:
@@ -168,7 +170,8 @@ class AgentsTask:
         """Play a joint action.
 
         Raises:
-            ValueError: If an agent is away without having ended, or comes back after it ended.
+            ValueError: If an agent is away without having ended, comes back after it ended, may do
+                nothing while it lives, or gets something else than a number.
         """
         chosen = {
             agent: self._spaces.action(slot, int(actions[slot]))
@@ -178,7 +181,7 @@ class AgentsTask:
         chosen |= self._choose_for_others()
         self._obs, rewards, terminated, truncated, infos = self._env.step(chosen)
         self._time += 1
-        reward = float(sum(rewards.get(agent, 0.0) for agent in self._team))
+        reward = sum(_number(agent, rewards.get(agent, 0.0)) for agent in self._team)
         goes_on = bool(self._env.agents)
         gone = [a for a in self._living() if terminated.get(a) or truncated.get(a)]
         remaining = [a for a in self._living() if a not in gone]
@@ -229,7 +232,14 @@ class AgentsTask:
                 shown = self._obs[agent]
                 self._spaces.observe(slot, shown, obs[slot])
                 avail[slot] = self._spaces.legal(slot, shown, infos.get(agent) or {})
-        avail[~avail.any(axis=1), 0] = True  # at the end an environment may allow nothing
+        helpless = self._alive & ~avail.any(axis=1)
+        if helpless.any() and not outcome:
+            names = [agent for agent, slot in self._slot.items() if helpless[slot]]
+            raise ValueError(
+                f"the action masks of agents {names} allow nothing although the episode goes on; "
+                "allow them an action that waits"
+            )
+        avail[~avail.any(axis=1), 0] = True  # of the dead, and at the end of all
         state = self._state() if self._state else None
         scaled = reward * self._scale
         return TaskStep(obs, state, avail, self._alive.copy(), scaled, deaths, outcome)
@@ -241,6 +251,13 @@ class AgentsTask:
     def close(self) -> None:
         """Close the environment."""
         self._env.close()
+
+
+def _number(agent: Any, reward: Any) -> float:
+    try:
+        return float(np.asarray(reward).item())
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the reward of agent {agent!r} is {reward!r}, and no number") from error
 
 
 _TURNS = (

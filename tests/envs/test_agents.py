@@ -6,6 +6,7 @@ import pytest
 from rllib_dbf.envs import check_team_env, make_env
 from rllib_dbf.named_object import is_path
 from rllib_dbf.registry import UnknownNameError
+from tests.envs.tasks import Pets
 
 ONE = np.ones(1, bool)
 PETS = "pettingzoo/tests.envs.tasks:Pets"
@@ -70,6 +71,40 @@ def test_a_mask_of_a_wrong_length_is_an_error(monkeypatch):
     monkeypatch.setattr("tests.envs.tasks.Pets._mask", lambda self, agent: np.ones(9))
     with pytest.raises(ValueError, match="9 entries for 3 actions"):
         start(PETS, masks="info")
+
+
+def test_masks_that_allow_nothing_are_an_error_while_the_episode_goes_on(monkeypatch):
+    monkeypatch.setattr(
+        "tests.envs.tasks.Pets._mask", lambda self, agent: np.zeros(3 + "abc".index(agent))
+    )
+    with pytest.raises(ValueError, match=r"agents \['a', 'b', 'c'\] allow nothing although"):
+        start(PETS, masks="info")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "said"),
+    [
+        (0, np.zeros(1), "agent 'b' was shown 1 numbers, and its observation space has 2"),
+        (1, None, "the reward of agent 'b' is None, and no number"),
+    ],
+)
+def test_observations_and_rewards_that_do_not_fit_name_the_agent(part, value, said, monkeypatch):
+    usual = Pets.step
+
+    def step(self, actions):
+        found = usual(self, actions)
+        found[part]["b"] = value
+        return found
+
+    monkeypatch.setattr(Pets, "step", step)
+    env, _ = start(PETS)
+    with pytest.raises(ValueError, match=said):
+        play(env, 0, 0, 0)
+
+
+def test_a_team_has_each_agent_once():
+    with pytest.raises(ValueError, match="names an agent twice"):
+        start(PETS, agents=["a", "a"])
 
 
 def test_actions_are_counted_from_where_the_space_starts_and_rewards_added_up():
