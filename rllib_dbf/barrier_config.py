@@ -129,8 +129,10 @@ class BarrierConfig(CorrectionConfig):
     ) -> BarrierConfig:
         """Sets what the barrier is.
 
-        With the barrier off none of these has an effect. A setting that the chosen estimator or
-        combination does not use is refused unless it has its default.
+        With the barrier off these are kept without effect, so that one set of settings serves
+        presets with and without a barrier; only `exploration_temperature` and `tie_break_margin`
+        are refused then. With a barrier, a setting that the chosen estimator or combination does
+        not use is refused unless it has its default.
 
         Args:
             barrier_estimator: "off", or how eq. 5 comes to act: "score" (score function),

@@ -126,7 +126,7 @@ def _argument_docs(method: Any) -> dict[str, str]:
     if len(arguments) < 2:
         return {}
     block = re.split(r"^\S", arguments[1], maxsplit=1, flags=re.M)[0]
-    entries = re.split(r"^    (\w+)(?: \([^)]*\))?: ?", block, flags=re.M)
+    entries = re.split(r"^    (\*{0,2}\w+)(?: \([^)]*\))?: ?", block, flags=re.M)
     pairs = zip(entries[1::2], entries[2::2], strict=True)
     return {name: re.split(r"(?<=\.)\s(?=[A-Z`])", " ".join(doc.split()))[0] for name, doc in pairs}
 

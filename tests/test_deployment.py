@@ -6,7 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -89,8 +90,6 @@ def test_locks_pin_what_constraints_pin_with_hashes_and_no_addresses(path: Path)
 
 
 def test_gpu_lock_has_cuda_and_all_that_the_project_asks_for() -> None:
-    import tomllib
-
     locked = pins(DOCKER / "requirements-gpu.lock")
     assert locked["torch"] == "2.13.0"
     assert {"nvidia-cudnn-cu13", "nvidia-nccl-cu13", "triton"} <= locked.keys()
@@ -127,6 +126,34 @@ def test_what_is_copied_exists_and_is_sent_to_the_build(path: Path) -> None:
         for source in sources:
             assert (ROOT / source).exists(), source
             assert not ignored(source), source
+
+
+def copied_before_the_wheel(path: Path) -> dict[str, str]:
+    """What has been copied, and where to, when the project is installed; {} if it is not."""
+    copied: dict[str, str] = {}
+    for word, rest in instructions(path):
+        if word == "COPY" and "--from=" not in rest:
+            *sources, to = [part for part in rest.split() if not part.startswith("--")]
+            copied |= {
+                s: str(PurePath(to, s) if to.endswith("/") else PurePath(to)) for s in sources
+            }
+        if word == "RUN" and "pip install" in rest and "pyproject.toml" in copied:
+            return copied
+    return {}
+
+
+def test_what_the_wheel_is_made_of_is_copied_before_it_is_made() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wanted = [*wheel["packages"], *wheel["force-include"], "README.md", "LICENSE"]
+    assert [source for source in wanted if ignored(source)] == []
+    found = {name_of(path): copied_before_the_wheel(path) for path in DOCKERFILES}
+    installing = {name: copied for name, copied in found.items() if copied}
+    assert installing.keys() >= {"Dockerfile", "Dockerfile.cpu"}
+    for name, copied in installing.items():
+        home = PurePath(copied["pyproject.toml"]).parent
+        for source in wanted:
+            assert copied.get(source) == str(home / source), (name, source)
 
 
 def test_builds_do_not_get_what_is_no_part_of_them() -> None:

@@ -9,6 +9,7 @@ from ray import tune
 from ray.rllib.algorithms.ppo import PPOConfig
 
 from rllib_dbf.annotations import describe
+from rllib_dbf.config import DBFConfig
 from rllib_dbf.settings import SettingError, apply_settings, check_setting, settings_of
 
 
@@ -17,6 +18,13 @@ def test_settings_know_section_type_default_and_meaning() -> None:
     assert (setting.section, setting.default) == ("training", 1.0)
     assert setting.doc.startswith("The lambda parameter")
     assert settings_of(PPOConfig)["num_env_runners"].section == "env_runners"
+
+
+def test_the_last_setting_of_a_docstring_does_not_take_in_what_follows_it() -> None:
+    known = settings_of(DBFConfig)
+    assert known["checkpoint_replay"].doc.endswith("(needed to resume exactly).")
+    assert known["learn_from"].doc.endswith("that was overruled.")
+    assert [name for name, setting in known.items() if "**kwargs" in setting.doc] == []
 
 
 def test_deprecated_and_internal_keywords_are_no_settings() -> None:

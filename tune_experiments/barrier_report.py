@@ -197,7 +197,8 @@ def _figure(study: dict[str, Any], measured: pd.DataFrame, file: Path) -> None:
         _forest(axes[0, 2 * number + 1], measured, environment, forms, shown[1:])
     axes[0, 0].set_yticks(range(len(forms)), forms, fontsize=8)
     axes[0, 0].set_ylim(-2.5, len(forms))  # room for the legends
-    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    with matplotlib.rc_context({"svg.hashsalt": "barrier_study"}):  # or its names would be random
+        figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
 
 
