@@ -27,6 +27,9 @@ RAY_ALGORITHMS = (
 """RLlib's own algorithms; a test compares this list with Ray's registry."""
 
 
+_BY_TITLE = {row.title.lower(): name for name, row in PRESETS.items()}
+
+
 class Algorithm(NamedTuple):
     """An algorithm found by name: a row of the preset table, RLlib's own, or a package's."""
 
@@ -61,7 +64,8 @@ def find_algorithm(name: str) -> Algorithm:
         wanted = wanted.removeprefix(RAY_PREFIX)
         if wanted in rays:
             return Algorithm(rays[wanted], None)
-    elif wanted in PRESETS:
+    elif wanted in PRESETS or wanted in _BY_TITLE:
+        wanted = _BY_TITLE.get(wanted, wanted)
         return Algorithm(PRESETS[wanted].title, wanted)
     elif wanted in rays:
         return Algorithm(rays[wanted], None)

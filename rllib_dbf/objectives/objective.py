@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from torch import nn
 
@@ -44,9 +44,10 @@ def make_options(name: str, given: Mapping[str, Any]) -> Any:
     """The options of an objective, those not given at their defaults.
 
     Raises:
-        ValueError: If the objective has no such option, or it takes another type.
+        ValueError: If the objective has no such option, or it takes something else.
     """
     options = OBJECTIVES[name].options()
+    hints = get_type_hints(type(options))
     known = options._asdict()
     for key, value in given.items():
         if key not in known:
@@ -60,6 +61,12 @@ def make_options(name: str, given: Mapping[str, Any]) -> Any:
             raise ValueError(
                 f"objective_options: {key}={value!r} must be a {wanted.__name__}, "
                 f"such as {known[key]!r}"
+            )
+        choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else (value,)
+        if value not in choices:
+            raise UnknownNameError(
+                f"objective_options: {key}={value!r} is unknown; choose from {', '.join(choices)}."
+                f"{suggestion(value, list(choices))}"
             )
     return options._replace(**given)
 

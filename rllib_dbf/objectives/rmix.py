@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -23,7 +23,7 @@ class RmixOptions(NamedTuple):
     """Options of RMIX."""
 
     quantile_weight: float = 0.1
-    local_reward: str = "team"  # or "cvar"
+    local_reward: Literal["team", "cvar"] = "team"
 
 
 def rmix_loss(

@@ -79,6 +79,14 @@ def test_names_of_rllibs_algorithms_are_up_to_date() -> None:
     assert sorted(RAY_ALGORITHMS) == sorted(ALGORITHMS)
 
 
+def test_every_name_that_is_listed_is_understood() -> None:
+    from rllib_dbf.cli.names import find_algorithm
+    from rllib_dbf.presets import PRESETS
+
+    for name, row in PRESETS.items():
+        assert find_algorithm(row.title).preset == find_algorithm(name).preset == name
+
+
 def test_presets_win_over_rllibs_names() -> None:
     from rllib_dbf.cli.names import find_algorithm
 

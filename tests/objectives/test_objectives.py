@@ -85,6 +85,11 @@ def test_unknown_and_mistyped_options_are_refused() -> None:
         DBFConfig(preset="vdn").training(objective="qtran_bas").validate()
 
 
+def test_unknown_choices_of_an_objective_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"'cvr' is unknown; .* team, cvar. Did you mean"):
+        make_options("rmix", {"local_reward": "cvr"})
+
+
 def test_the_objective_of_a_row_is_a_setting() -> None:
     config = DBFConfig(preset="qtran_base").training(objective_options={"nopt_weight": 0.5})
     config.validate()
