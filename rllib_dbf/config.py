@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, no_type_check
 
+import numpy as np
 from ray.rllib.algorithms.algorithm_config import NotProvided
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.tune.result import TRIAL_INFO
@@ -136,15 +137,16 @@ class DBFConfig(BarrierConfig):
         Args:
             preset: Row of the preset table; sets the parts below to that row's, so give it first.
             head: Return head of the utility: "expected" (one value), "iqn" (quantiles at any
-                fraction), "qr" (a fixed number of quantiles) or "cvar_qr" (judged by a learned
-                CVaR).
+                fraction), "iqn_pair" (the same in two risks; DRIMA), "qr" (a fixed number of
+                quantiles) or "cvar_qr" (judged by a learned CVaR; RMIX).
             mixer: "independent", "sum", "qmix", "qatten", "qplex", "qplex_qatten", "riskq", or
                 "mean_shape(…)" of one of these.
             td_loss: "squared" or "quantile_huber".
             objective: "td" (temporal differences of the mixed value), or what a system adds to it:
-                "qtran_base", "qtran_alt", "resq", "resz".
+                "qtran_base", "qtran_alt", "resq", "resz", "rmix", "drima".
             objective_options: Weights and sizes of the objective, for example
-                {"nopt_weight": 0.1}; those not given keep their defaults.
+                {"nopt_weight": 0.1}; those not given keep their defaults. `docs/extending.md` has
+                the table.
             input_layer: "linear", "hypernet" (weights from the previous step's return quantiles;
                 DBF, section 4.4), "hypernet_factored" (the same idea with few weight bases) or
                 "hypernet_second" (an ordinary layer, and the generated one behind it).
@@ -211,7 +213,7 @@ class DBFConfig(BarrierConfig):
         """
         from rllib_dbf.settings import check_setting
 
-        return check_setting(self, name, value)
+        return check_setting(self, name, value.item() if isinstance(value, np.generic) else value)
 
     @no_type_check  # RLlib checks the arguments
     def environment(self, env: Any = NotProvided, **keywords: Any) -> DBFConfig:
@@ -233,6 +235,17 @@ class DBFConfig(BarrierConfig):
                     setattr(self, name, value)
         return self
 
+    @no_type_check  # RLlib checks the other arguments
+    def debugging(self, **keywords: Any) -> DBFConfig:
+        """As RLlib's, but a seed that is no whole number is an error.
+
+        Raises:
+            SettingError: If it is none.
+        """
+        if keywords.get("seed", NotProvided) is not NotProvided:
+            keywords["seed"] = self._checked("seed", keywords["seed"])
+        return super().debugging(**keywords)
+
     def _take_row(self, preset: str) -> None:
         row = PRESETS[preset.lower()]
         self.preset = preset.lower()
@@ -248,6 +261,8 @@ class DBFConfig(BarrierConfig):
             self.training(preset=rest.pop("preset"))
         if "env" in rest:
             self.environment(rest.pop("env"))
+        if "model_config" in rest:  # a property, which RLlib cannot set
+            self.rl_module(model_config=rest.pop("model_config"))
         for name, value in rest.items():
             attribute = self._translate_special_keys(name, warn_deprecated=False)
             rest[name] = self._checked_if_new(attribute, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ from rllib_dbf.nets.utility import HEADS, INPUT_LAYERS
 from rllib_dbf.objectives import OBJECTIVES, make_options
 from rllib_dbf.optimizers import OPTIMIZERS
 from rllib_dbf.registry import Registry
+from rllib_dbf.settings import SettingError, check_setting, find_setting, settings_of
 from rllib_dbf.without_effect import refuse_without_effect
 
 _UNIT = ("td_lambda", "gamma")
 _AGENT_RISK = 0.75  # its default
+LARGEST_SEED = 4_290_000_000  # NumPy: below 2**32; runners add their numbers, evaluations 10**6
 _POSITIVE = (
     "hidden_dim",
     "mixing_embed_dim",
@@ -35,6 +38,7 @@ _POSITIVE = (
     "target_update_interval",
     "replay_capacity",
     "optimizer_eps",
+    "metrics_num_episodes_for_smoothing",
 )
 
 
@@ -57,6 +61,7 @@ def validate_row(config: Any) -> None:
     validate_barrier(config)
     refuse_without_effect(config)
     _validate_epsilon(config.epsilon)
+    validate_start(config)
 
 
 def _tables() -> dict[str, Registry]:
@@ -217,6 +222,38 @@ def _validate_epsilon(epsilon: Any) -> None:
             f"epsilon={epsilon!r} must be a rate in [0, 1] or a list of (env steps, rate) in "
             "rising order, such as [(0, 1.0), (50000, 0.05)]"
         )
+
+
+def validate_start(config: Any) -> None:
+    """Refuse what RLlib, with any algorithm, would fail on once everything is being built.
+
+    Raises:
+        ValueError: For a seed out of range, and for settings of evaluations that do
+            not exist or cannot work.
+    """
+    seed = config.seed
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed <= LARGEST_SEED):
+        raise ValueError(f"seed={seed!r} must be None or a whole number from 0 to {LARGEST_SEED}")
+    given = config.evaluation_config
+    if not given or not isinstance(given, Mapping):
+        return
+    try:
+        for name, value in given.items():
+            _check_override(config, str(name), value)
+        config.get_evaluation_config_object().validate()
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"evaluation_config: {error}") from error
+
+
+def _check_override(config: Any, name: str, value: Any) -> None:
+    """One entry of `evaluation_config`; attributes that are no settings are RLlib's business."""
+    name = config._translate_special_keys(name, warn_deprecated=False)
+    if hasattr(config, name) and name not in settings_of(config):
+        return
+    bare = find_setting(config, name).name
+    if bare != name:
+        raise SettingError(f"{name!r} stands without its section there; write {bare!r}")
+    check_setting(config, name, value)
 
 
 def validate_task(config: Any, reports_deaths: bool) -> None:

@@ -44,6 +44,11 @@ def refuse_without_effect(config: Any) -> None:
     Raises:
         ValueError: With what to set instead.
     """
+    if config._model_config != _BARE._model_config:
+        raise ValueError(
+            f"model_config={config._model_config!r} is not for teams, whose networks' sizes are "
+            "settings of their own; leave it out, or set hidden_dim and the other sizes"
+        )
     if config.in_evaluation:
         return  # RLlib sets some itself
     for name, instead in _INSTEAD.items():

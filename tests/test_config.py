@@ -1,5 +1,6 @@
 """Bad configurations are refused before anything is built, in words."""
 
+import numpy as np
 import pytest
 
 from rllib_dbf.config import DBFConfig
@@ -120,6 +121,57 @@ IMPOSSIBLE = [
 def test_impossible_settings_are_refused_with_a_remedy(settings, message):
     with pytest.raises(ValueError, match=message):
         DBFConfig().environment("toy/pit_corridor").training(**settings).validate()
+
+
+START = [
+    ({"evaluation_config": {"explor": True}}, "Did you mean 'explore'"),
+    ({"evaluation_config": {"explore": "maybe"}}, "evaluation_config: env_runners.explore='maybe'"),
+    ({"evaluation_config": {"env_runners.explore": True}}, "write 'explore'"),
+    ({"evaluation_config": {"epsilon": 2}}, r"epsilon=2.0 must be a rate in \[0, 1\]"),
+    ({"evaluation_config": {"model_config": {"a": 1}}}, "set hidden_dim"),
+    ({"model_config": {"hiden": 3}}, r"model_config={'hiden': 3} is not for teams.*set hidden_dim"),
+    ({"metrics_num_episodes_for_smoothing": 0}, "for_smoothing=0 must be greater than 0"),
+    ({"seed": 2**32}, "seed=4294967296 must be None or a whole number from 0 to 4290000000"),
+    ({"seed": -1}, "seed=-1 must be"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), START)
+def test_what_would_fail_once_everything_is_built_is_refused_before(settings, message):
+    from rllib_dbf.settings import apply_settings
+
+    config = DBFConfig().environment("toy/pit_corridor")
+    with pytest.raises(ValueError, match=message):
+        config.copy().update_from_dict(settings).validate()
+    with pytest.raises(ValueError, match=message):
+        apply_settings(config, settings).validate()
+
+
+def test_settings_of_evaluations_that_exist_are_taken():
+    given = {"explore": True, "env_config": {}, "num_envs_per_env_runner": 2, "seed": 4}
+    config = DBFConfig().environment("toy/pit_corridor").evaluation(evaluation_config=given)
+    config.validate()
+    assert config.get_evaluation_config_object().seed == 4
+    config.evaluation(evaluation_config=DBFConfig.overrides(_is_online=True)).validate()
+
+
+@pytest.mark.parametrize("seed", ["abc", 1.5, True])
+def test_seeds_that_are_no_whole_numbers_are_refused_by_every_door(seed):
+    with pytest.raises(SettingError, match=f"seed={seed!r} is of type .*; allowed: int or None"):
+        DBFConfig().debugging(seed=seed)
+    with pytest.raises(SettingError, match=f"seed={seed!r} is of type .*; allowed: int or None"):
+        DBFConfig().update_from_dict({"seed": seed})
+    config = DBFConfig().environment("toy/pit_corridor")
+    config.seed = "abc"
+    with pytest.raises(ValueError, match="seed='abc' must be None or a whole number"):
+        config.validate()
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint8(3), 3.0, 3])
+def test_a_seed_becomes_an_int(seed):
+    for config in (DBFConfig().debugging(seed=seed), DBFConfig().update_from_dict({"seed": seed})):
+        assert type(config.seed) is int and config.seed == 3
+    assert DBFConfig().debugging(log_level="ERROR").seed is None
 
 
 @pytest.mark.parametrize("preset", PRESETS)

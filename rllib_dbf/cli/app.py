@@ -31,8 +31,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train")(train.train)
-app.command("config")(config_command.config)
+app.command("train", context_settings={"allow_extra_args": True})(train.train)
+app.command("config", context_settings={"allow_extra_args": True})(config_command.config)
 app.command("resume")(resume.resume)
 app.command("evaluate")(evaluate.evaluate)
 app.command("list")(listing.list_names)

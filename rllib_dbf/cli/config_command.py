@@ -24,7 +24,7 @@ class Format(StrEnum):
 
 def config(
     ctx: typer.Context,
-    files: o.Files = None,
+    file: o.File = None,
     algo: o.Algo = None,
     env: o.Env = None,
     config: o.Config = None,
@@ -56,7 +56,7 @@ def config(
     traceback: o.Traceback = False,
 ) -> int:
     """Print an experiment as a file, every value with its origin; trains nothing."""
-    experiments = experiments_of(ctx.params)
+    experiments = experiments_of(ctx.params, ctx.args)
     found = [values_of(experiment) for experiment in experiments]
     if form is Format.json:
         rows = [

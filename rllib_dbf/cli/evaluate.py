@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 
 from rllib_dbf.cli.checkpoints import config_state, find_checkpoint
 from rllib_dbf.cli.errors import DONE, CommandError, one_line
+from rllib_dbf.cli.options import path_of
+from rllib_dbf.cli.places import why_unwritable
 
 Option = typer.Option
 _FORMATS = (".json", ".csv", ".parquet")
@@ -17,19 +20,32 @@ _FORMATS = (".json", ".csv", ".parquet")
 
 def evaluate(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT|RUN_DIR", help="A run means its latest one.")
+        Path,
+        typer.Argument(
+            parser=path_of("CHECKPOINT"),
+            metavar="CHECKPOINT|RUN_DIR",
+            help="A run means its latest one.",
+        ),
     ],
     episodes: Annotated[int, Option(min=1, help="How many episodes.")] = 20,
-    seed: Annotated[int, Option(min=0, help="Seed of the first episode.")] = 0,
+    seed: Annotated[int, Option(min=0, help="Seed that the episodes' seeds are drawn from.")] = 0,
     explore: Annotated[
         bool, Option("--explore/--no-explore", help="Act as at the end of training, not greedily.")
     ] = False,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
     render: Annotated[
-        Path | None, Option(metavar="FILE", help="Draw the first episode: .gif .mp4")
+        Path | None,
+        Option(
+            parser=path_of("--render"), metavar="FILE", help="Draw the first episode: .gif .mp4"
+        ),
     ] = None,
     out: Annotated[
-        Path | None, Option(metavar="FILE", help="Write a row per episode: .json .csv .parquet")
+        Path | None,
+        Option(
+            parser=path_of("--out"),
+            metavar="FILE",
+            help="Write a row per episode: .json .csv .parquet",
+        ),
     ] = None,
     traceback: Annotated[bool, Option("--traceback", help="Show more of an error.")] = False,
     verbose: Annotated[int, Option("--verbose", "-v", count=True, help="More of Ray's log.")] = 0,
@@ -40,6 +56,8 @@ def evaluate(
         raise CommandError(f"--out {str(out)!r} must end in {', '.join(_FORMATS)}")
     if render is not None:
         _check_film(render)
+    for option, file in (("--out", out), ("--render", render)):
+        _check_writable(option, file)
     from rllib_dbf.cli.running import load_ray, start_ray
 
     load_ray(verbose)
@@ -73,6 +91,20 @@ def _check_film(path: Path) -> None:
         raise CommandError(f"--render: {error}") from error
 
 
+def _check_writable(option: str, file: Path | None) -> None:
+    """Refuse a file that cannot be written before anything is played for it."""
+    if file is None:
+        return
+    if file.is_dir():
+        reason = "it is a directory"
+    elif file.exists():
+        reason = "" if os.access(file, os.W_OK) else "no permission to overwrite it"
+    else:
+        reason = why_unwritable(file.parent)
+    if reason:
+        raise CommandError(f"{option} {str(file)!r} cannot be written ({reason}); name another")
+
+
 def _last_epsilon(state: dict[str, Any]) -> float:
     """The exploration rate at which training ends."""
     epsilon = state["epsilon"]
@@ -91,7 +123,7 @@ def _play_team(
         raise CommandError(one_line(error)) from error
     if render is not None:
         try:
-            render_checkpoint(path, seed=seed, out=render)
+            render_checkpoint(path, seed=seed, out=render, episodes=episodes)
         except ValueError as error:  # an environment without a picture
             raise CommandError(one_line(error)) from error
     return rows

@@ -127,8 +127,7 @@ def resolve(experiment: Experiment) -> tuple[Any, dict[str, Given], dict[str, An
         fixed = {k: v.value for k, v in given.items() if not is_search_space(v.value)}
         searched = {k: v.value for k, v in given.items() if is_search_space(v.value)}
         if _repeats_seed(experiment, fixed, searched):
-            seeds = [fixed["seed"] + i for i in range(experiment.samples)]
-            searched["seed"] = {"grid_search": seeds}
+            searched["seed"] = {"grid_search": _seeds(fixed["seed"], experiment.samples)}
             given["seed"] = Given(searched["seed"], f"{given['seed'].origin}, one per repetition")
             experiment.num_samples = 1
         apply(config, fixed)
@@ -144,6 +143,23 @@ def _repeats_seed(
     """Whether repetitions would be the same run again: they get consecutive seeds instead."""
     drawn = any(not isinstance(space, Mapping) for space in searched.values())
     return experiment.samples > 1 and fixed.get("seed") is not None and not drawn
+
+
+def _seeds(first: int, count: int) -> list[int]:
+    """Consecutive seeds.
+
+    Raises:
+        ValueError: If they count up to one that is too large.
+    """
+    from rllib_dbf.validation import LARGEST_SEED
+
+    last = first + count - 1
+    if last > LARGEST_SEED:
+        raise ValueError(
+            f"num_samples={count} counts up from seed={first} to {last}, and {LARGEST_SEED} is the"
+            " largest; give a smaller seed"
+        )
+    return list(range(first, last + 1))
 
 
 def _normalised(config: Any, experiment: Experiment) -> dict[str, Given]:
@@ -204,7 +220,7 @@ def _reports_deaths(experiment: Experiment, config: Any) -> bool:
 def _validate(config: Any, searched: Mapping[str, Any], reports_deaths: bool) -> None:
     """Let the configuration judge itself, once for every value (or end) of a search space."""
     from rllib_dbf.config import DBFConfig
-    from rllib_dbf.validation import validate_task
+    from rllib_dbf.validation import validate_start, validate_task
 
     trials = [{}] + [
         {name: check_setting(config, name, value)}
@@ -216,3 +232,5 @@ def _validate(config: Any, searched: Mapping[str, Any], reports_deaths: bool) ->
         trial.validate()
         if isinstance(trial, DBFConfig):
             validate_task(trial, reports_deaths)
+        else:
+            validate_start(trial)

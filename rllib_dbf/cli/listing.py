@@ -38,7 +38,12 @@ class What(StrEnum):
 
 
 def list_names(
-    what: Annotated[What, typer.Argument(help="What to list.")],
+    what: Annotated[
+        What,
+        typer.Argument(
+            metavar="WHAT", help="What to list: algos, envs, settings, examples or runs."
+        ),
+    ],
     text: Annotated[
         str, typer.Option("--filter", help="Only rows in which this text occurs.")
     ] = "",
@@ -66,6 +71,9 @@ def list_names(
         What.examples: example_rows,
         What.runs: lambda: _runs(storage_path or DEFAULT),
     }[what]()
+    if what is What.runs and not rows and not as_json:
+        typer.echo(f"no runs in {storage_path or DEFAULT}", err=True)
+        return
     print_rows(rows, text, as_json)
 
 

@@ -69,7 +69,8 @@ def _row(parameter: Any, annotation: Any) -> str:
     elif not parameter.is_flag and not parameter.count:
         names += f" {_value(parameter, annotation)}"
     default = getattr(parameter, "default", None)
-    shown = default not in (None, False, 0, "", []) and "[default" not in help_text
+    is_number = default == 0 and not (parameter.is_flag or parameter.count)
+    shown = (is_number or default not in (None, False, 0, "", [])) and "[default" not in help_text
     return f"| {names} | {help_text}{f' (default: {_plain(default)})' if shown else ''} |"
 
 

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from rllib_dbf.cli import completion as complete
+from rllib_dbf.cli.errors import CommandError
 
 Option = typer.Option
+
+
+def path_of(what: str) -> Callable[[str], Path]:
+    """Reads a path; refuses the empty text that an unset variable of the shell leaves."""
+
+    def read(text: str) -> Path:
+        if not text.strip():
+            raise CommandError(f"{what} is empty; is a variable of the shell unset?")
+        try:
+            Path(text).exists()
+        except OSError as error:  # a name that is too long
+            raise CommandError(f"{what} {text!r} is no path ({error.strerror})") from error
+        return Path(text)
+
+    return read
 
 
 def _in(panel: str, *names: str, **rest) -> typer.models.OptionInfo:
@@ -25,10 +42,8 @@ RAY = "Ray and its resources"
 TRACKING = "Trackers"
 
 # Arguments -------------------------------------------------------------------------------------
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[file] [CONFIG.yaml|.py]", help="Experiment file."),
-]
+# One argument; the commands have `allow_extra_args` for `train file FILE`, as it was once written.
+File = Annotated[str | None, typer.Argument(metavar="CONFIG.yaml|.py", help="Experiment file.")]
 
 # What ------------------------------------------------------------------------------------------
 Algo = Annotated[
@@ -178,7 +193,10 @@ CheckpointScore = Annotated[
         help="Keep the best by this result key, not the latest.",
     ),
 ]
-Restore = Annotated[Path | None, _in(SAVING, help="Start from this checkpoint.")]
+Restore = Annotated[
+    Path | None,
+    _in(SAVING, parser=path_of("--restore"), metavar="PATH", help="Start from this checkpoint."),
+]
 Resume = Annotated[
     bool, _in(SAVING, "--resume", help="Go on with the run of this name, if there is one.")
 ]

@@ -18,11 +18,13 @@ from rllib_dbf.cli.readings import (
     duration,
     flatten,
     fraction_done,
+    number,
     readings,
     text_of,
 )
 from rllib_dbf.cli.stopping import Interruption
 
+_NEW_STEPS = "env_runners/num_env_steps_sampled"  # in this iteration
 SHOWN = ["epsilon", *EPISODES, *(f"eval_{n}" for n in EPISODES), *LEARNER]
 LABELS = {
     "epsilon": "ε",
@@ -44,13 +46,17 @@ class View:
 
     def take(self, result: Mapping[str, Any], stop: Mapping[str, Any]) -> None:
         """Take in a result; numbers it lacks (evaluation is not in every one) stay."""
-        before = self.numbers.get("steps", 0.0)
+        flat, before = flatten(result), self.numbers.get("steps")
         now = readings(result)
         self.numbers |= now
         taken = result.get("time_this_iter_s") or 0.0
-        if "steps" in now and taken > 0:
-            self.steps_per_second = (now["steps"] - before) / taken
-        self.done = fraction_done(flatten(result), stop)
+        # A trial that goes on has steps from before that were not taken in this iteration.
+        steps = (
+            number(flat.get(_NEW_STEPS)) if before is None else now.get("steps", before) - before
+        )
+        if steps is not None and taken > 0:
+            self.steps_per_second = steps / taken
+        self.done = fraction_done(flat, stop)
         self.status = "training"
 
     @property

@@ -21,7 +21,10 @@ from rllib_dbf.cli.tuned import Resumable, fit
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run's directory.")],
+    run: Annotated[
+        Path,
+        typer.Argument(parser=o.path_of("RUN_DIR"), metavar="RUN_DIR", help="The run's directory."),
+    ],
     errored: Annotated[
         bool, typer.Option("--errored", help="Failed trials go on from their last checkpoint.")
     ] = False,

@@ -16,7 +16,7 @@ import typer
 
 from rllib_dbf.cli.errors import DONE, FAILED, INTERRUPTED, TARGET_MISSED, CommandError, cause_of
 from rllib_dbf.cli.experiment import Experiment, resolve
-from rllib_dbf.cli.places import Place
+from rllib_dbf.cli.places import Place, check_storage
 from rllib_dbf.cli.trackers import Trackers
 from rllib_dbf.cli.tuning import RETURN
 
@@ -63,7 +63,8 @@ def run_all(experiments: list[tuple[Experiment, Place]], options: RunOptions) ->
     """Run experiments one after the other; the worst exit code counts.
 
     Raises:
-        CommandError: If an experiment's settings are wrong, before any of them starts.
+        CommandError: If an experiment's settings are wrong, or it cannot be kept, before any
+            of them starts.
     """
     from rllib_dbf.cli.resume import go_on_if_same
     from rllib_dbf.cli.tuned import run_tuned
@@ -73,6 +74,8 @@ def run_all(experiments: list[tuple[Experiment, Place]], options: RunOptions) ->
     resolved = [resolve(experiment) for experiment, _ in experiments]
     if options.in_process:
         _check_one_trial(experiments, [searched for _, _, searched in resolved], options.trackers)
+    for _, place in experiments:
+        check_storage(place)
     start_ray(options.verbose, options.ray)
     codes = []
     for (experiment, place), (config, given, searched) in zip(experiments, resolved, strict=True):

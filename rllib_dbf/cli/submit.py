@@ -15,6 +15,7 @@ import yaml
 from rllib_dbf.cli import options as o
 from rllib_dbf.cli.errors import DONE, FAILED, INTERRUPTED, CommandError, one_line
 from rllib_dbf.cli.running import quieten
+from rllib_dbf.registry import suggestion
 
 Option = typer.Option
 _LEFT_HERE = [".venv", "results", ".git", "__pycache__", "*.egg-info", ".bench", ".pytest_cache"]
@@ -58,6 +59,7 @@ def submit(
     traceback: o.Traceback = False,
 ) -> int:
     """Run `rllib COMMAND` as a job of a Ray cluster; ends with the job's exit code."""
+    _check_command(command)
     environment = _runtime_env(runtime_env, env_var or [])
     _choose_working_dir(environment, working_dir, no_working_dir)
     if token_file is not None:
@@ -81,6 +83,19 @@ def submit(
         typer.echo(job)
         return DONE
     return _follow(client, job, address)
+
+
+def _check_command(command: list[str]) -> None:
+    """Refuse what `rllib` does not have, before a cluster is asked."""
+    from rllib_dbf.cli.app import app
+
+    root: Any = typer.main.get_command(app)
+    known, word = list(root.commands), command[0]
+    if word not in known and not word.startswith("-"):
+        raise CommandError(
+            f"command {word!r} is unknown; choose from {', '.join(known)}."
+            f"{suggestion(word, known)} `rllib submit -- train --algo DBF` submits a training"
+        )
 
 
 def _entrypoint(command: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from rllib_dbf.values import parse_mapping, parse_value
 
 def train(
     ctx: typer.Context,
-    files: o.Files = None,
+    file: o.File = None,
     algo: o.Algo = None,
     env: o.Env = None,
     config: o.Config = None,
@@ -88,7 +89,7 @@ def train(
     if resume and experiment_name is None:
         raise CommandError("--resume needs the run's name; add --experiment-name NAME")
     trackers = trackers_of(given)
-    experiments = experiments_of(given)
+    experiments = experiments_of(given, ctx.args)
     places = places_of(experiments, storage_path, experiment_name, may_exist=resume or dry_run)
     if restore is not None:
         from rllib_dbf.cli.checkpoints import find_checkpoint
@@ -118,16 +119,17 @@ def train(
     )
 
 
-def experiments_of(given: dict[str, Any]) -> list[Experiment]:
+def experiments_of(given: dict[str, Any], further: Sequence[str] = ()) -> list[Experiment]:
     """The experiments that a command line means.
 
     Args:
         given: The arguments of `train`, or those of them that a command has.
+        further: What follows the file.
 
     Raises:
         CommandError: If something is unknown, or does not fit; nothing has been started.
     """
-    file = _file_of(given.get("files"))
+    file = _file_of([given["file"], *further])
     algo, env = given["algo"], given["env"]
     experiments = [_from_options(algo, env)] if file is None else read_experiments(file, algo, env)
     for experiment in experiments:
@@ -141,9 +143,9 @@ def experiments_of(given: dict[str, Any]) -> list[Experiment]:
     return experiments
 
 
-def _file_of(files: list[str] | None) -> Path | None:
+def _file_of(words: list[str | None]) -> Path | None:
     """The experiment file; `train file FILE`, as the old command had it, is understood."""
-    names = list(files or [])
+    names = [word for word in words if word is not None]
     if len(names) == 2 and names[0] == "file":
         names = names[1:]
     if len(names) > 1:

@@ -267,3 +267,21 @@ def test_a_check_that_fails_itself_takes_no_other_along():
     found = run({"odd": fails, "fine": lambda: [Finding("fine", "ok", "y")]})
     assert [(f.check, f.status) for f in found] == [("odd", "warning"), ("fine", "ok")]
     assert "no /proc" in found[0].detail
+
+
+MLFLOW = {
+    "the small one": ({"mlflow-skinny": "3.1.0"}, "ok", "3.1.0 (runs in MLflow)"),
+    "both": ({"mlflow": "3.2.0", "mlflow-skinny": "3.1.0"}, "ok", "3.2.0 (runs in MLflow)"),
+    "too old": ({"mlflow-skinny": "2.1.0"}, "warning", "asks for >=3"),
+    "none": ({}, "absent", "not installed"),
+}
+
+
+@pytest.mark.parametrize("case", MLFLOW)
+def test_either_distribution_of_mlflow_will_do(case, monkeypatch):
+    from rllib_dbf.cli.checkups import extras
+
+    installed, status, words = MLFLOW[case]
+    monkeypatch.setattr(extras, "installed_version", installed.get)
+    (found,) = [f for f in extras.check_extras() if f.check == "mlflow"]
+    assert found.status == status and words in found.detail

@@ -13,7 +13,12 @@ RESULT = {
     "num_env_steps_sampled_lifetime": 5000,
     "time_total_s": 10.0,
     "time_this_iter_s": 2.0,
-    "env_runners": {"win_rate": 0.5, "deaths_mean": 1.5, "episode_return_mean": float("nan")},
+    "env_runners": {
+        "num_env_steps_sampled": 4000,
+        "win_rate": 0.5,
+        "deaths_mean": 1.5,
+        "episode_return_mean": float("nan"),
+    },
     "evaluation": {"env_runners": {"win_rate": 0.75}},
     "learners": {"default_policy": {"td_loss": 0.25, "gradient_conflict_rate": 0.1}},
 }
@@ -34,12 +39,23 @@ def test_view_knows_speed_and_time_left() -> None:
 
     view = View("trial 1")
     view.take(RESULT, {"num_env_steps_sampled_lifetime": 20_000})
-    assert view.steps_per_second == 2500
+    assert view.steps_per_second == 2000  # 1,000 are of before a resumption
     assert view.eta == pytest.approx(30.0)
     line = plain_line(view)
     assert "5,000 steps" in line
     assert "win rate 50%" in line
     assert "0:30 left" in line
+    view.take(RESULT | {"num_env_steps_sampled_lifetime": 9000}, {})
+    assert view.steps_per_second == 2000
+
+
+def test_a_view_without_the_steps_of_its_first_iteration_shows_no_speed() -> None:
+    from rllib_dbf.cli.progress import View, plain_line
+
+    view = View("trial 1")
+    view.take({name: RESULT[name] for name in RESULT if name != "env_runners"}, {})
+    assert view.steps_per_second is None
+    assert "/s" not in plain_line(view)
 
 
 def test_panel_shows_a_trial() -> None:
@@ -188,3 +204,13 @@ def test_checkpoints_that_other_trials_go_on_from_are_kept() -> None:
     assert (pbt, asha, Tuning().copies_trials) == (True, False, False)
     assert [Checkpointing().kept(copied) for copied in (False, True)] == [2, None]
     assert [Checkpointing(keep=5).kept(copied) for copied in (False, True)] == [5, 5]
+
+
+def test_the_manual_tells_defaults_that_are_zero() -> None:
+    from rllib_dbf.cli.manual import manual
+
+    text = manual()
+    row = "| `--seed` `N` | Seed that the episodes' seeds are drawn from. (default: 0) |"
+    assert row in text
+    assert "| `--verbose`, `-v` | More of Ray's log. |" in text
+    assert "| `WHAT` | What to list: algos, envs, settings, examples or runs. |" in text

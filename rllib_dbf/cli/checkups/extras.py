@@ -15,12 +15,13 @@ class Extra(NamedTuple):
     distribution: str
     extra: str
     purpose: str
+    smaller: str | None = None  # a distribution of the same that will do
 
 
 EXTRAS = (
     Extra("wandb", "wandb", "runs on Weights & Biases"),
     Extra("tensorboard", "tensorboard", "curves in a browser"),
-    Extra("mlflow", "mlflow", "runs in MLflow"),
+    Extra("mlflow", "mlflow", "runs in MLflow", smaller="mlflow-skinny"),
     Extra("optuna", "optuna", "search for settings"),
     Extra("imageio-ffmpeg", "video", "films as .mp4"),
 )
@@ -28,11 +29,11 @@ EXTRAS = (
 
 def check_extras() -> Iterator[Finding]:
     """Present or absent; the distribution counts, because folders are named `wandb`, too."""
-    for distribution, extra, purpose in EXTRAS:
-        version = installed_version(distribution)
+    for distribution, extra, purpose, smaller in EXTRAS:
+        version = installed_version(distribution) or (smaller and installed_version(smaller))
         remedy = f'pip install "{OWN}[{extra}]"'
-        wishes = [wish for wish in wishes_of(OWN, extra) if wish.name == distribution]
-        if version is None:
+        wishes = [w for w in wishes_of(OWN, extra) if w.name in (distribution, smaller)]
+        if not version:
             yield Finding(distribution, "absent", f"not installed ({purpose})", remedy)
         elif unmet := [wish for wish in wishes if not suits(version, wish)]:
             detail = f"{version}, but {OWN} asks for {unmet[0].versions}"
