@@ -129,7 +129,10 @@ START = [
     ({"evaluation_config": {"env_runners.explore": True}}, "write 'explore'"),
     ({"evaluation_config": {"epsilon": 2}}, r"epsilon=2.0 must be a rate in \[0, 1\]"),
     ({"evaluation_config": {"model_config": {"a": 1}}}, "set hidden_dim"),
-    ({"model_config": {"hiden": 3}}, r"model_config={'hiden': 3} is not for teams.*set hidden_dim"),
+    (
+        {"model_config": {"hidden_dmi": 3}},
+        r"model_config={'hidden_dmi': 3} is not for teams.*set hidden_dim",
+    ),
     ({"metrics_num_episodes_for_smoothing": 0}, "for_smoothing=0 must be greater than 0"),
     ({"seed": 2**32}, "seed=4294967296 must be None or a whole number from 0 to 4290000000"),
     ({"seed": -1}, "seed=-1 must be"),

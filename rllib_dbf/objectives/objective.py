@@ -64,9 +64,10 @@ def make_options(name: str, given: Mapping[str, Any]) -> Any:
             )
         choices = get_args(hints[key]) if get_origin(hints[key]) is Literal else (value,)
         if value not in choices:
+            allowed = [str(choice) for choice in choices]
             raise UnknownNameError(
-                f"objective_options: {key}={value!r} is unknown; choose from {', '.join(choices)}."
-                f"{suggestion(value, list(choices))}"
+                f"objective_options: {key}={value!r} is unknown; choose from {', '.join(allowed)}."
+                f"{suggestion(str(value), allowed)}"
             )
     return options._replace(**given)
 

@@ -44,7 +44,7 @@ SETTINGS = {
     "evaluation_config of a wrong type": ('{"explore": "maybe"}', ["explore='maybe'", "bool"]),
     "evaluation_config that cannot work": ('{"epsilon": 2}', ["epsilon=2.0", "[0, 1]"]),
     "seed": ("4294967296", ["seed=4294967296", "0 to 4290000000"]),
-    "model_config": ('{"hiden": 3}', ["model_config={'hiden': 3}", "hidden_dim"]),
+    "model_config": ('{"hidden_dmi": 3}', ["model_config={'hidden_dmi': 3}", "hidden_dim"]),
     "metrics_num_episodes_for_smoothing": ("0", ["for_smoothing=0", "greater than 0"]),
 }
 
@@ -156,7 +156,7 @@ def test_a_directory_is_no_file_of_rows(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_the_command_of_a_job_before_its_cluster() -> None:
     address = ["--address", "http://127.0.0.1:1"]
     assert_refused(["submit", *address, "--", "foo"], "'foo'", "choose from train", "doctor")
-    assert_refused(["submit", *address, "--", "trian"], "Did you mean 'train'?")
+    assert_refused(["submit", *address, "--", "traim"], "Did you mean 'train'?")
     assert_refused(["submit", *address, "--", "--version"], "no cluster takes jobs")
 
 
