@@ -41,7 +41,7 @@ def play_episodes(
         raise ValueError("evaluation seeds must differ from each other")
     while wanted:
         sampler.step()
-        for seed in _taken_from(sampler.given_up):
+        for seed in sampler.take_given_up():
             if seed not in order:
                 continue  # a spare one
             other = next(s for s in range(2**31 - 1, 0, -1) if s not in order)
@@ -54,11 +54,6 @@ def play_episodes(
                 done[position] = episode
                 wanted.discard(position)
     return [done[i] for i in range(len(seeds))]
-
-
-def _taken_from(found: list[int]) -> list[int]:
-    taken, found[:] = list(found), []
-    return taken
 
 
 def _then_spare(seeds: Sequence[int]) -> Iterator[int]:

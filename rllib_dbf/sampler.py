@@ -83,7 +83,7 @@ class Sampler:
         self._record_proposed, self._repeat_crashed = record_proposed, repeat_crashed
         self.crashed = 0  # episodes that the simulator lost; they are in no list
         self._lost: Counter[int] = Counter()  # how often, by seed
-        self.given_up: list[int] = []  # seeds whose episodes were lost again and again
+        self._given_up: list[int] = []  # seeds whose episodes were lost again and again
         self.env, self.policy, self.epsilon, self.rng = env, policy, epsilon, rng
         self.timestep = 0.0  # lifetime team steps of all runners, which ε is a function of
         self.timestep_scale = 1.0  # runners that step beside this one, itself included
@@ -156,6 +156,11 @@ class Sampler:
     def _exploration_probabilities(self, avail: ndarray) -> Float[ndarray, "B N A"] | None:
         found = self.policy.exploration_probabilities(torch.from_numpy(avail), self._memory)
         return None if found is None else found.numpy()
+
+    def take_given_up(self) -> list[int]:
+        """Remove and return the seeds that were given up."""
+        taken, self._given_up = self._given_up, []
+        return taken
 
     def insert_seed(self, seed: int) -> None:
         """Begin the next episode with this seed."""
@@ -233,7 +238,7 @@ class Sampler:
         if self._lost[seed] < _TRIES:
             self._upcoming.appendleft(seed)
         else:
-            self.given_up.append(seed)
+            self._given_up.append(seed)
 
     def _count_illegal(self, b: int, steps: slice) -> int:
         chosen = self._actions[b, steps].ravel()

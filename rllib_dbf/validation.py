@@ -58,6 +58,7 @@ def validate_row(config: Any) -> None:
     _validate_steps(config)
     _validate_fit(config, mixer.expected_only, getattr(mixer, "reads_maximum", True))
     _validate_objective(config, getattr(mixer, "grouped", False))
+    _validate_risk_in_targets(config)
     validate_barrier(config)
     refuse_without_effect(config)
     _validate_epsilon(config.epsilon)
@@ -167,7 +168,7 @@ def _validate_fit(config: Any, expected_only: bool, reads_maximum: bool) -> None
 
 
 def _validate_objective(config: Any, grouped: bool) -> None:
-    """What an objective does not work with, and what it would not look at."""
+    """What an objective does not work with."""
     objective, name = OBJECTIVES[config.objective], config.objective
     for part, allowed in (
         ("head", objective.heads),
@@ -195,6 +196,10 @@ def _validate_objective(config: Any, grouped: bool) -> None:
             f"correction_in_targets=True has no effect with objective={name!r}; leave it out, or "
             "use objective='td'"
         )
+
+
+def _validate_risk_in_targets(config: Any) -> None:
+    """Whether targets look at the row's risk measure."""
     if not config.risk_in_targets:
         return
     if config.risk == "mean":
@@ -202,8 +207,9 @@ def _validate_objective(config: Any, grouped: bool) -> None:
             "risk_in_targets=True has no effect with risk='mean'; set risk_in_targets=False, or "
             f"choose risk from {', '.join(r for r in RISKS if r != 'mean')}"
         )
-    if not objective.by_risk or config.head == "cvar_qr":
-        judge = f"head={config.head!r}" if objective.by_risk else f"objective={name!r}"
+    by_risk = OBJECTIVES[config.objective].by_risk
+    if not by_risk or hasattr(HEADS[config.head], "objective"):
+        judge = f"head={config.head!r}" if by_risk else f"objective={config.objective!r}"
         raise ValueError(
             f"risk_in_targets=True has no effect with {judge}, whose targets have a measure of "
             "their own; set risk_in_targets=False"

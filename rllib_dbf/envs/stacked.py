@@ -143,12 +143,10 @@ class StackedTeamEnv(VectorTeamEnv):
     def _note_crash(self, i: int, what: str, error: LaneCrashedError) -> None:
         self._crashes[i] += 1
         logger.warning("sub-environment %d %s: %s", i, what, error)
-        who, times = f"sub-environment {i}", 0
-        if self._crashes[i] >= _CRASHES:
-            times = _CRASHES
-        elif self.num_envs >= _MANY and self._crashes.min() >= _CRASHES_OF_ALL:
-            who, times = "every sub-environment", _CRASHES_OF_ALL
-        if times:
+        all_of_them = self.num_envs >= _MANY and self._crashes.min() >= _CRASHES_OF_ALL
+        if self._crashes[i] >= _CRASHES or all_of_them:
+            who = "every sub-environment" if all_of_them else f"sub-environment {i}"
+            times = _CRASHES_OF_ALL if all_of_them else _CRASHES
             raise RuntimeError(
                 f"{who} crashed {times} times in a row; the last time: {error}"
             ) from error

@@ -19,7 +19,7 @@ HEADS: Registry = Registry("head")
 """Heads share a constructor and the methods of `ExpectedHead`. `distributional`: there is more than
 one quantile; `any_fraction`: quantiles at any τ can be asked for; `fixed_fractions`: the quantiles
 are those of the midpoints; `fractions`: numbers drawn for each quantile; `objective`, where there
-is one: the only one that learns all of its parts.
+is one: the only one that learns all of its parts, which judges actions by a measure of its own.
 """
 
 
